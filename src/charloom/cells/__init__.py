@@ -1,0 +1,13 @@
+"""The recurrent cells. A new cell is a module here and a line in the table.
+
+A cell owns the recurrence alone: what happens along time in one layer, forward and backward. Everything that does not
+depend on the order of time (the input drive, the output, the products that give the weights' gradients) is the
+network's.
+"""
+
+from charloom.cells.cell import Cell
+from charloom.cells.rnn import RNN
+
+CELLS: dict[str, type[Cell]] = {"rnn": RNN}
+
+__all__ = ["CELLS", "RNN", "Cell"]

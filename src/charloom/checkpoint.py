@@ -1,0 +1,83 @@
+"""Arrays and values on disk, whole or not at all: an uncompressed .npz with its metadata and a sha256 inside.
+
+Knows nothing about what the arrays mean.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from charloom.errors import StateError
+from charloom.network import Array
+
+FORMAT = 1
+_MAX_BYTES = 8 << 30  # of arrays in a file; a forged zip directory can promise any size
+
+
+def save(path: Path, kind: str, arrays: Mapping[str, Array], values: Mapping[str, Any]) -> None:
+    """Write arrays and JSON values to `path`, which is replaced only once the new file is safe on disk.
+
+    The same content gives the same bytes.
+    """
+    metadata = {"format": FORMAT, "kind": kind, "sha256": _digest(arrays, values), "values": dict(values)}
+    text = np.frombuffer(json.dumps(metadata).encode(), np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            np.savez(file, allow_pickle=False, metadata=text, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    if os.name == "posix":
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the new name, too, is on disk
+        finally:
+            os.close(folder)
+
+
+def load(path: Path, kind: str) -> tuple[dict[str, Array], dict[str, Any]]:
+    """The arrays and values that `save` wrote. Raises StateError for anything but a whole file of this kind and format."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+            if size > _MAX_BYTES:
+                raise StateError(f"{path} claims {size} bytes of arrays, more than {_MAX_BYTES}; it is not charloom's")
+        with np.load(path, allow_pickle=False) as file:
+            members = {name: file[name] for name in file.files}
+        metadata = json.loads(members.pop("metadata").tobytes())
+        found_kind, version, values = metadata["kind"], metadata["format"], metadata["values"]
+    except FileNotFoundError:
+        raise StateError(f"there is no file {path}; run the train stage first") from None
+    except IsADirectoryError:
+        raise StateError(f"{path} is a directory, not a {kind} file") from None
+    except (ValueError, KeyError, TypeError, EOFError, NotImplementedError, zipfile.BadZipFile) as error:
+        raise StateError(f"{path} is not a whole {kind} file ({error}); take another copy or train again") from None
+    if found_kind != kind:
+        raise StateError(f"{path} holds a {found_kind}, not a {kind}")
+    if version != FORMAT:
+        raise StateError(f"{path} has format {version}, and this charloom reads format {FORMAT}; use a newer charloom")
+    if _digest(members, values) != metadata["sha256"]:
+        raise StateError(f"{path} does not match its own sha256; take another copy or train again")
+    return members, values
+
+
+def _digest(arrays: Mapping[str, Array], values: Mapping[str, Any]) -> str:
+    sha256 = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        sha256.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        sha256.update(array.tobytes())
+    return sha256.hexdigest()

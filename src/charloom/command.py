@@ -1,0 +1,119 @@
+"""What a command does around its work: exit codes, one-line errors, signals.
+
+0 done · 2 configuration · 3 data · 4 state · 5 environment · 6 gradient check failed · 128+n ended by signal n.
+Knows nothing about what the work is.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from charloom.config import Config, load
+from charloom.errors import CharloomError
+
+_ENVIRONMENT = 5
+_PR_SET_PDEATHSIG = 1
+_HELP = """Arguments are keys of params.yaml with their values, such as model.hidden_size=200, and preset=smoke,
+inp=<folder whose stage folders are read; default artifacts>, out=<folder that is written>."""
+
+
+class Interrupted(BaseException):
+    """The end by a signal, once the work has been brought to a place where it may stop."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"ended by {signal.Signals(signum).name}")
+        self.exit_code = 128 + signum
+
+
+def stage_main(run: Callable[[Config, Path, Path], None]) -> NoReturn:
+    """Run a stage with the overrides of the command line, and exit."""
+
+    def work() -> None:
+        if {"-h", "--help"} & set(sys.argv[1:]):
+            print(sys.modules[run.__module__].__doc__, _HELP, sep="\n")
+            return
+        config = load(sys.argv[1:])
+        assert config.out is not None
+        run(config, Path(config.inp), Path(config.out))
+
+    sys.exit(exit_code(work))
+
+
+def exit_code(work: Callable[[], None]) -> int:
+    """Do the work; say in one line what went wrong, if anything; the exit code.
+
+    A mistake in the program still ends in a traceback: that is a bug to report.
+    """
+    _end_with_dvc()
+    _on_terminate_raise()
+    try:
+        work()
+    except CharloomError as error:
+        return _say(error, error.exit_code)
+    except Interrupted as error:
+        return _say(error, error.exit_code)
+    except KeyboardInterrupt:
+        return _say("ended by SIGINT", 128 + signal.SIGINT)
+    except BrokenPipeError:  # whoever read our output has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except MemoryError as error:
+        return _say(f"out of memory: {error}", _ENVIRONMENT)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _say(f"{where}{error.strerror or error}", _ENVIRONMENT)
+    return 0
+
+
+@contextmanager
+def held_back_signals() -> Iterator[Callable[[], None]]:
+    """Hold SIGINT and SIGTERM back, until the work asks: the value is a function that raises Interrupted if one came.
+
+    A second signal is not held back.
+    """
+    received: list[int] = []
+
+    def receive(signum: int, frame: FrameType | None) -> None:
+        if received:
+            raise Interrupted(signum)
+        received.append(signum)
+
+    def check() -> None:
+        if received:
+            raise Interrupted(received[0])
+
+    if threading.current_thread() is not threading.main_thread():
+        yield check  # signals go to the main thread
+        return
+    before = {signum: signal.signal(signum, receive) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield check
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+def _on_terminate_raise() -> None:
+    def terminate(signum: int, frame: FrameType | None) -> None:
+        raise Interrupted(signum)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, terminate)
+
+
+def _end_with_dvc() -> None:
+    """Let a stage die with the DVC that started it: DVC's own end by a signal would leave it running (Linux)."""
+    if "DVC_STAGE" in os.environ and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _say(message: object, code: int) -> int:
+    print(f"charloom: error: {message}", file=sys.stderr)
+    return code

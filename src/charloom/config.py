@@ -1,0 +1,306 @@
+"""The configuration: composed by Hydra, checked once, handed on as typed values.
+
+The only module that knows Hydra's composition and OmegaConf. Default values stand in `params.yaml`; the dataclasses
+here are the schema that refuses unknown keys and wrong types, and `check` holds the ranges.
+"""
+
+import codecs
+import difflib
+import math
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hydra import compose, initialize_config_dir
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from charloom.cells import CELLS
+from charloom.errors import ConfigError
+from charloom.optimizers import OPTIMIZERS
+
+
+@dataclass
+class DataConfig:
+    """Where the text is and how it is read."""
+
+    path: str = MISSING
+    encoding: str = MISSING
+    newline: str = MISSING
+    validation_fraction: float = MISSING
+
+
+@dataclass
+class ModelConfig:
+    """The network's shape and its initial weights."""
+
+    cell: str = MISSING
+    hidden_size: int = MISSING
+    layers: int = MISSING
+    init_scale: float = MISSING
+    dtype: str = MISSING
+
+
+@dataclass
+class OptimizerConfig:
+    """The rule that turns a gradient into an update."""
+
+    name: str = MISSING
+    learning_rate: float = MISSING
+    epsilon: float = MISSING
+    clip_value: float = MISSING
+
+
+@dataclass
+class TrainConfig:
+    """The course of the training, and what is noted on the way."""
+
+    steps: int = MISSING
+    seq_length: int = MISSING
+    batch_size: int = MISSING
+    smoothing: float = MISSING
+    stop_at_smooth_loss: float | None = MISSING
+    log_every: int = MISSING
+    validate_every: int = MISSING
+    sample_every: int = MISSING
+    sample_until: int = MISSING
+    sample_length: int = MISSING
+    final_sample_length: int = MISSING
+    checkpoint_every: int = MISSING
+    threads: int = MISSING
+
+
+@dataclass
+class GradcheckConfig:
+    """The window and the steps of the gradient check."""
+
+    hidden_size: int | None = MISSING
+    seq_length: int = MISSING
+    batch_size: int = MISSING
+    step: float = MISSING
+    threshold: float = MISSING
+    large_scale: float = MISSING
+    workers: int = MISSING
+
+
+@dataclass
+class SynthesizeConfig:
+    """The text that is written at the end."""
+
+    length: int = MISSING
+    temperature: float = MISSING
+    top_k: int = MISSING
+    top_p: float = MISSING
+    prime: str = MISSING
+    prime_file: str | None = MISSING
+    on_unknown: str = MISSING
+    seed: int = MISSING
+
+
+@dataclass
+class TrackingConfig:
+    """Where MLflow keeps the runs; shapes no result."""
+
+    mode: str = MISSING
+    uri: str | None = None
+    experiment: str = MISSING
+
+
+@dataclass
+class Config:
+    """Everything a stage may want to know, checked."""
+
+    seed: int = MISSING
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    gradcheck: GradcheckConfig = field(default_factory=GradcheckConfig)
+    synthesize: SynthesizeConfig = field(default_factory=SynthesizeConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    inp: str = "artifacts"
+    out: str | None = None
+
+    def parameters(self) -> dict[str, Any]:
+        """What shapes the result, as nested plain values: all but `tracking`, `inp` and `out`."""
+        values = asdict(self)
+        return {key: value for key, value in values.items() if key not in ("tracking", "inp", "out")}
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values as dotted keys.
+
+    >>> flatten({"seed": 1, "model": {"cell": "rnn"}})
+    {'seed': 1, 'model.cell': 'rnn'}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def project_root() -> Path:
+    """The nearest folder upwards from the working directory that holds `params.yaml` and `conf/`.
+
+    Raises ConfigError where there is none.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "params.yaml").is_file() and (folder / "conf").is_dir():
+            return folder
+    raise ConfigError(f"no params.yaml with a conf/ beside it in {here} or above; run inside a charloom project")
+
+
+class _ProjectRoot(SearchPathPlugin):
+    """Lets `- params` in the defaults list find params.yaml, at the project's root."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        search_path.append("charloom", f"file://{project_root()}")
+
+
+def register() -> None:
+    """Make the schema, the search path and the resolvers known to Hydra; harmless when repeated."""
+    ConfigStore.instance().store(name="schema", node=Config)
+    Plugins.instance().register(_ProjectRoot)
+    OmegaConf.register_new_resolver("charloom.pid", os.getpid, replace=True)
+
+
+def load(overrides: Sequence[str] = ()) -> Config:
+    """Compose `conf/`, `params.yaml` and the overrides, as on the command line, and check the result.
+
+    Where `out` is not given, it becomes the folder that Hydra would run in. Raises ConfigError.
+    """
+    root = project_root()
+    register()
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(root / "conf"), version_base="1.3"):
+            composed = compose("config", list(overrides), return_hydra_config=True)
+            HydraConfig.instance().set_config(composed)
+            run_dir = str(composed.hydra.run.dir)
+        return from_composed(composed, default_out=run_dir)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(explain(error)) from error
+
+
+def from_composed(composed: DictConfig, default_out: str) -> Config:
+    """The checked Config of what Hydra composed. Raises ConfigError."""
+    try:
+        plain = OmegaConf.to_container(OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"]))
+        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), plain))
+    except OmegaConfBaseException as error:
+        raise ConfigError(explain(error)) from error
+    assert isinstance(config, Config)
+    config.out = config.out or default_out
+    check(config)
+    return config
+
+
+def explain(error: Exception) -> str:
+    """One line for what Hydra or OmegaConf has to say, with the nearest key where one is misspelt."""
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()] or [type(cause).__name__]
+    text = lines[0].removesuffix(".")
+    key = next((line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key:")), "")
+    if missing := re.search(r"Could not override '([^']+)'", str(error)):
+        key, text = missing[1], f"there is no key '{missing[1]}'"
+    elif "not in" in text and key:
+        text = f"there is no key '{key}'"
+    elif key and key not in text:
+        text = f"{key}: {text}"
+    known = list(flatten(asdict(Config())))
+    leaves = {name.split(".")[-1]: name for name in known}
+    if text.startswith("there is no key") and (
+        close := difflib.get_close_matches(key, known, 1) or difflib.get_close_matches(key.split(".")[-1], leaves, 1)
+    ):
+        text += f"; did you mean '{leaves.get(close[0], close[0])}'?"
+    return text
+
+
+_NEWLINES = ("universal", "keep")
+_DTYPES = ("float64", "float32")
+_TRACKING_MODES = ("sqlite", "server", "off")
+
+
+def check(config: Config) -> None:
+    """Hold every value against its range. Raises ConfigError with the key, the value and what must hold."""
+    data, model, optimizer = config.data, config.model, config.optimizer
+    train, gradcheck, synthesize = config.train, config.gradcheck, config.synthesize
+
+    _at_least(0, seed=config.seed, **{"synthesize.seed": synthesize.seed})
+    try:
+        codecs.lookup(data.encoding)
+    except LookupError:
+        raise ConfigError(f"data.encoding must be an encoding that Python knows: {data.encoding!r}; try utf-8") from None
+    _one_of("data.newline", data.newline, _NEWLINES)
+    if not 0 <= data.validation_fraction < 1:
+        raise ConfigError(f"data.validation_fraction must be >= 0 and < 1: {data.validation_fraction}")
+
+    _one_of("model.cell", model.cell, CELLS)
+    _one_of("model.dtype", model.dtype, _DTYPES)
+    _at_least(1, **{"model.hidden_size": model.hidden_size, "model.layers": model.layers})
+    _positive(**{"model.init_scale": model.init_scale, "gradcheck.large_scale": gradcheck.large_scale})
+
+    _one_of("optimizer.name", optimizer.name, OPTIMIZERS)
+    _positive(
+        **{
+            "optimizer.learning_rate": optimizer.learning_rate,
+            "optimizer.epsilon": optimizer.epsilon,
+            "optimizer.clip_value": optimizer.clip_value,
+        }
+    )
+
+    for name in ("steps", "seq_length", "batch_size", "log_every", "checkpoint_every", "threads"):
+        _at_least(1, **{f"train.{name}": getattr(train, name)})
+    for name in ("validate_every", "sample_every", "sample_until", "sample_length", "final_sample_length"):
+        _at_least(0, **{f"train.{name}": getattr(train, name)})
+    if not 0 <= train.smoothing < 1:
+        raise ConfigError(f"train.smoothing must be >= 0 and < 1: {train.smoothing}; the reference has 0.999")
+    if train.stop_at_smooth_loss is not None:
+        _positive(**{"train.stop_at_smooth_loss": train.stop_at_smooth_loss})
+
+    for name in ("seq_length", "batch_size", "workers"):
+        _at_least(1, **{f"gradcheck.{name}": getattr(gradcheck, name)})
+    if gradcheck.hidden_size is not None:
+        _at_least(1, **{"gradcheck.hidden_size": gradcheck.hidden_size})
+    _positive(**{"gradcheck.step": gradcheck.step, "gradcheck.threshold": gradcheck.threshold})
+
+    _at_least(0, **{"synthesize.length": synthesize.length, "synthesize.top_k": synthesize.top_k})
+    if not (synthesize.temperature >= 0 and math.isfinite(synthesize.temperature)):
+        raise ConfigError(f"synthesize.temperature must be >= 0: {synthesize.temperature}; 0 is the most likely character")
+    if not 0 < synthesize.top_p <= 1:
+        raise ConfigError(f"synthesize.top_p must be > 0 and <= 1: {synthesize.top_p}; 1 keeps every character")
+    _one_of("synthesize.on_unknown", synthesize.on_unknown, ("error", "skip"))
+    if synthesize.prime and synthesize.prime_file:
+        raise ConfigError("synthesize.prime and synthesize.prime_file are both given; give one")
+    _one_of("tracking.mode", config.tracking.mode, _TRACKING_MODES)
+    if config.tracking.mode == "server" and not (config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")):
+        raise ConfigError("tracking=server needs tracking.uri, such as http://127.0.0.1:5000, or MLFLOW_TRACKING_URI")
+
+
+def _one_of(key: str, value: str, names: Sequence[str] | dict[str, Any]) -> None:
+    if value not in names:
+        raise ConfigError(f"{key} must be one of {', '.join(names)}: {value!r}")
+
+
+def _at_least(bound: int, **values: int) -> None:
+    for key, value in values.items():
+        if value < bound:
+            raise ConfigError(f"{key} must be >= {bound}: {value}")
+
+
+def _positive(**values: float) -> None:
+    for key, value in values.items():
+        if not (value > 0 and np.isfinite(value)):
+            raise ConfigError(f"{key} must be > 0 and finite: {value}")

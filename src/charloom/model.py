@@ -1,0 +1,108 @@
+"""A trained model: a network and the vocabulary that it reads, in one file that can be sampled from alone."""
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from charloom import checkpoint
+from charloom.cells import CELLS
+from charloom.errors import DataError, StateError
+from charloom.network import Network
+from charloom.synthesis import read, sample
+from charloom.vocabulary import Vocabulary
+
+
+class Model:
+    """A network with its vocabulary.
+
+    `load(path).generate(500, prime="The ")` writes 500 characters after the prime text.
+    """
+
+    def __init__(self, network: Network, vocabulary: Vocabulary) -> None:
+        if network.vocabulary_size != len(vocabulary):
+            raise StateError(
+                f"the network has K={network.vocabulary_size}, and the vocabulary {len(vocabulary)} characters"
+            )
+        self.network, self.vocabulary = network, vocabulary
+
+    def save(self, path: Path) -> None:
+        """Write the named arrays and the vocabulary to `path`."""
+        values = {**self.network.sizes, "dtype": self.network.dtype.name, "vocabulary": self.vocabulary.characters}
+        checkpoint.save(path, "model", self.network.parameters, values)
+
+    def characters(
+        self,
+        *,
+        rng: np.random.Generator,
+        prime: str = "",
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        on_unknown: str = "error",
+    ) -> Iterator[str]:
+        """Characters without end, one at a time, that go on from the prime text (which is not among them).
+
+        Without a prime text the network starts as after a line break. `on_unknown` "skip" leaves out characters of the
+        prime text that are not in the vocabulary; "error" raises DataError with a list of them.
+        """
+        if on_unknown == "skip":
+            prime = "".join(character for character in prime if character in self.vocabulary.characters)
+        try:
+            ids = self.vocabulary.encode(prime or self._line_break)
+        except DataError as error:
+            raise DataError(
+                f"synthesize.prime has {error}; choose from the training text or set synthesize.on_unknown=skip"
+            ) from None
+        state = read(self.network, ids[:-1], self.network.zero_state(1))
+        for i in sample(
+            self.network, int(ids[-1]), state, rng=rng, temperature=temperature, top_k=top_k, top_p=top_p
+        ):
+            yield self.vocabulary.characters[i]
+
+    def generate(
+        self,
+        length: int = 1000,
+        *,
+        seed: int = 1,
+        prime: str = "",
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        on_unknown: str = "error",
+    ) -> str:
+        """The prime text and `length` characters after it. Raises DataError for a prime text that cannot be read."""
+        drawn = self.characters(
+            rng=np.random.default_rng(seed),
+            prime=prime,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            on_unknown=on_unknown,
+        )
+        return prime + "".join(islice(drawn, length))
+
+    @property
+    def _line_break(self) -> str:
+        return "\n" if "\n" in self.vocabulary.characters else self.vocabulary.characters[0]
+
+
+def load(path: str | Path) -> Model:
+    """The model in the file `model.npz` of a training. Raises StateError for a file that is not one, whole."""
+    path = Path(path)
+    arrays, values = checkpoint.load(path, "model")
+    try:
+        vocabulary = Vocabulary(values.pop("vocabulary"))
+        if values["cell"] not in CELLS:
+            raise StateError(f"{path} has the cell {values['cell']!r}; this charloom has {', '.join(CELLS)}")
+        network = Network(**values)
+    except (TypeError, KeyError, ValueError) as error:
+        raise StateError(f"{path} does not say what network it holds ({error})") from None
+    for name, array in network.parameters.items():
+        found = arrays.get(name)
+        if found is None or found.shape != array.shape:
+            shape = "missing" if found is None else list(found.shape)
+            raise StateError(f"{path}: {name} is {shape} where a network of its sizes has {list(array.shape)}")
+        array[...] = found
+    return Model(network, vocabulary)

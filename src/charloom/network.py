@@ -1,0 +1,220 @@
+"""The network around the cells: input drive, output, loss, and the gradient of the loss by hand.
+
+    a_t = W h_{t-1} + U x_t + b        h_t = tanh(a_t)
+    o_t = V h_t + c                    p_t = softmax(o_t)
+    L   = - sum_t log p_t[y_t]         (nats, summed over the window, the mean over the streams)
+
+Only time is a loop, and that loop is the cell's; all else is done for the T steps at once. Every operation is clean for
+complex parameters, so that the gradient check can use the complex step. Knows nothing about files, training or text.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from charloom.cells import CELLS
+from charloom.cells.cell import Array
+
+IntArray = NDArray[np.integer]
+
+
+class Parameters(Mapping[str, Array]):
+    """All parameters of a network in one contiguous `vector`, and named views into it.
+
+    The view of the first layer's U is m×K like in the equations, but its columns are contiguous in the vector: the input
+    drive U x_t is then a gather of rows.
+    """
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], dtype: DTypeLike) -> None:
+        self.vector = np.zeros(sum(int(np.prod(shape)) for shape in shapes.values()), dtype)
+        self._views: dict[str, Array] = {}
+        self.slices: dict[str, slice] = {}
+        start = 0
+        for name, shape in shapes.items():
+            stop = start + int(np.prod(shape))
+            part = self.vector[start:stop]
+            self._views[name] = part.reshape(shape[::-1]).T if name == "U" else part.reshape(shape)
+            self.slices[name] = slice(start, stop)
+            start = stop
+        self.layers = [self._of_layer(layer) for layer in range(sum(name.endswith("W") for name in shapes))]
+
+    def __getitem__(self, name: str) -> Array:
+        return self._views[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._views)
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def _of_layer(self, layer: int) -> dict[str, Array]:
+        """The views of one layer's cell, by their names without the layer."""
+        prefix = f"layer{layer}." if layer else ""
+        names = (name.removeprefix(prefix) for name in self if name.startswith(prefix))
+        return {name: self[prefix + name] for name in names if "." not in name}
+
+
+class Network:
+    """A recurrent network that reads characters and foretells the next one.
+
+    K = `vocabulary_size`, m = `hidden_size`. `parameters` holds W, U, b (the cell's gates stacked along the rows), V and c;
+    the layers above the first are `layer1.W` and so on. `gradients` has the same names and shapes.
+    """
+
+    def __init__(self, *, vocabulary_size: int, hidden_size: int, cell: str = "rnn", layers: int = 1, dtype: DTypeLike) -> None:
+        self.vocabulary_size, self.hidden_size, self.cell, self.layers = vocabulary_size, hidden_size, cell, layers
+        self.dtype = np.dtype(dtype)
+        shapes = self.shapes(vocabulary_size=vocabulary_size, hidden_size=hidden_size, cell=cell, layers=layers)
+        self.parameters = Parameters(shapes, dtype)
+        self.gradients = Parameters(shapes, dtype)
+        self._windows: dict[tuple[int, int], _Window] = {}
+
+    @staticmethod
+    def shapes(*, vocabulary_size: int, hidden_size: int, cell: str, layers: int) -> dict[str, tuple[int, ...]]:
+        """The parameters' shapes by name, in their order in the vector."""
+        K, m = vocabulary_size, hidden_size
+        rows = CELLS[cell].gates * m
+        shapes: dict[str, tuple[int, ...]] = {}
+        for layer in range(layers):
+            prefix = f"layer{layer}." if layer else ""
+            shapes |= {f"{prefix}W": (rows, m), f"{prefix}U": (rows, m if layer else K), f"{prefix}b": (rows,)}
+        return shapes | {"V": (K, m), "c": (K,)}
+
+    def initialize(self, scale: float, *, rng: np.random.Generator) -> None:
+        """Draw the weights from N(0, scale²), in the order of their names; biases are zero."""
+        for array in self.parameters.values():
+            array[...] = rng.normal(0.0, scale, array.shape) if array.ndim > 1 else 0.0
+
+    def astype(self, dtype: DTypeLike) -> "Network":
+        """A copy of this network in another type."""
+        return _rebuild({**self.sizes, "dtype": np.dtype(dtype)}, self.parameters.vector)
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """The keyword arguments that make a network of the same shape and type."""
+        names = ("vocabulary_size", "hidden_size", "cell", "layers", "dtype")
+        return {name: getattr(self, name) for name in names}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self.sizes, self.parameters.vector)  # views would be pickled as copies
+
+    def zero_state(self, batch_size: int) -> Array:
+        """The state at the start of a text: zeros (layers, states, B, m), where states is 1 for a plain cell."""
+        return np.zeros((self.layers, CELLS[self.cell].states, batch_size, self.hidden_size), self.dtype)
+
+    def forward(self, inputs: IntArray, targets: IntArray, state: Array) -> tuple[Any, Array]:
+        """The loss of a window in nats, summed over T steps, the mean over B streams; and the state after it.
+
+        `inputs` and `targets` are ids (T, B), `state` is (layers, states, B, m). The loss is a NumPy scalar of the
+        network's type.
+        """
+        window = self._window(inputs.shape)
+        state_last = self._recur(window, inputs, state)
+        return window.loss(self.parameters, targets.reshape(-1)), state_last
+
+    def logits(self, inputs: IntArray, state: Array) -> tuple[Array, Array]:
+        """The outputs o_t (T, B, K) for the ids `inputs` (T, B), and the state after them. The buffer is used again."""
+        window = self._window(inputs.shape)
+        state_last = self._recur(window, inputs, state)
+        return window.outputs(self.parameters).reshape(*inputs.shape, -1), state_last
+
+    def backward(self, inputs: IntArray) -> Parameters:
+        """The gradient of the loss that `forward` just computed on these inputs.
+
+        Returned as `gradients`, whose arrays the next call fills again.
+        """
+        window, params, grads = self._window(inputs.shape), self.parameters, self.gradients
+        m = self.hidden_size
+        do = window.output_gradient()  # (TB, K)
+        h = window.cells[-1].h[1:].reshape(-1, m)  # (TB, m)
+        np.dot(do.T, h, out=grads["V"])
+        np.dot(window.ones, do, out=grads["c"])
+        dh = np.dot(do, params["V"], out=window.dh)  # (TB, m)
+        for layer in reversed(range(self.layers)):
+            cell, of, dgrads = window.cells[layer], params.layers[layer], grads.layers[layer]
+            d_drive, d_product = cell.backward(of, dh.reshape(*inputs.shape, m))
+            d_drive, d_product = (d.reshape(-1, d.shape[-1]) for d in (d_drive, d_product))  # (TB, gates·m)
+            np.dot(d_product.T, cell.h[:-1].reshape(-1, m), out=dgrads["W"])
+            np.dot(window.ones, d_drive, out=dgrads["b"])
+            if layer:
+                np.dot(d_drive.T, window.cells[layer - 1].h[1:].reshape(-1, m), out=dgrads["U"])
+                dh = np.dot(d_drive, of["U"], out=window.dh)
+            else:
+                np.dot(window.one_hot(inputs.reshape(-1)), d_drive, out=dgrads["U"].T)
+        return grads
+
+    def _recur(self, window: "_Window", inputs: IntArray, state: Array) -> Array:
+        """Fill every layer's h; the state after the window."""
+        m = self.hidden_size
+        state_last = np.empty_like(state)
+        for layer, cell in enumerate(window.cells):
+            of = self.parameters.layers[layer]
+            drive = cell.drive.reshape(-1, cell.drive.shape[-1])  # (TB, gates·m)
+            if layer:
+                np.dot(window.cells[layer - 1].h[1:].reshape(-1, m), of["U"].T, out=drive)
+            else:
+                of["U"].T.take(inputs.reshape(-1), axis=0, out=drive, mode="clip")
+            np.add(drive, of["b"], out=drive)
+            cell.forward(of, state[layer])
+            state_last[layer] = cell.last_state()
+        return state_last
+
+    def _window(self, shape: tuple[int, ...]) -> "_Window":
+        T, B = shape
+        if (T, B) not in self._windows:
+            self._windows[T, B] = _Window(self, T, B)
+        return self._windows[T, B]
+
+
+def _rebuild(sizes: dict[str, Any], vector: Array) -> Network:
+    network = Network(**sizes)
+    network.parameters.vector[:] = vector
+    return network
+
+
+class _Window:
+    """The buffers of a window of T steps and B streams: nothing of that size is allocated while training."""
+
+    def __init__(self, network: Network, T: int, B: int) -> None:
+        K, m, dtype = network.vocabulary_size, network.hidden_size, network.dtype
+        self._B = B
+        self.cells = [CELLS[network.cell](T, B, m, dtype) for _ in range(network.layers)]
+        self.ones = np.ones(T * B, dtype)
+        self.dh = np.empty((T * B, m), dtype)
+        self._o = np.empty((T * B, K), dtype)
+        self._p = np.empty((T * B, K), dtype)
+        self._sum = np.empty(T * B, dtype)
+        self._ones_K = np.ones(K, dtype)
+        self._first = np.arange(T * B) * K  # where each row of o begins
+        self._one_hot = np.zeros((K, T * B), dtype)
+        self._columns = np.arange(T * B)
+
+    def outputs(self, params: Parameters) -> Array:
+        """o_t = V h_t + c for all steps and streams, (TB, K)."""
+        h = self.cells[-1].h[1:]
+        np.dot(h.reshape(-1, h.shape[-1]), params["V"].T, out=self._o)
+        return np.add(self._o, params["c"], out=self._o)
+
+    def loss(self, params: Parameters, targets: IntArray) -> Any:
+        """L = sum_t (log sum_k exp o_tk - o_t[y_t]), with o shifted by its real maximum."""
+        o, p = self.outputs(params), self._p
+        np.subtract(o, o.real.max(axis=1, keepdims=True), out=o)
+        np.exp(o, out=p)
+        np.dot(p, self._ones_K, out=self._sum)
+        self._at_targets = self._first + targets
+        return (np.log(self._sum) - o.reshape(-1).take(self._at_targets)).sum() / self._B
+
+    def output_gradient(self) -> Array:
+        """do_t = (p_t - one_hot(y_t)) / B, (TB, K)."""
+        p, B = self._p, self._B
+        np.divide(p, (self._sum * B)[:, None], out=p)
+        p.reshape(-1)[self._at_targets] -= 1 / B
+        return p
+
+    def one_hot(self, inputs: IntArray) -> Array:
+        """The inputs as columns, (K, TB): a product with it takes half the time of `np.add.at`."""
+        self._one_hot[...] = 0
+        self._one_hot[inputs, self._columns] = 1
+        return self._one_hot

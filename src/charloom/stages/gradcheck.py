@@ -1,0 +1,100 @@
+"""gradcheck: a gate. No training on a gradient that is not the gradient of the loss."""
+
+import csv
+import json
+import multiprocessing
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from charloom import corpus, gradcheck
+from charloom.command import stage_main
+from charloom.config import Config
+from charloom.errors import DataError, GradientError
+from charloom.network import Network
+
+
+def run(config: Config, inp: Path, out: Path) -> None:
+    """Check every entry at the initial and at large weights; write errors.json, errors.csv, step_sweep.csv into `out`.
+
+    Raises GradientError, after the table has been printed and written, if an entry is outside its bound.
+    """
+    options = config.gradcheck
+    text = corpus.load(inp / "prepare")
+    rng = np.random.default_rng(config.seed)
+    network = Network(
+        vocabulary_size=len(text.vocabulary),
+        hidden_size=options.hidden_size or config.model.hidden_size,
+        cell=config.model.cell,
+        layers=config.model.layers,
+        dtype=np.float64,
+    )
+    window = _window(network, text.train_ids, options.seq_length, options.batch_size, rng)
+    with (
+        threadpool_limits(1),
+        ProcessPoolExecutor(
+            options.workers, multiprocessing.get_context("spawn"), initializer=threadpool_limits, initargs=(1,)
+        ) as pool,
+    ):
+        network.initialize(config.model.init_scale, rng=rng)
+        initial = gradcheck.check(network, window, options.step, options.threshold, map=pool.map)
+        sweep = gradcheck.step_sweep(network, window, rng=rng, map=pool.map)
+        network.initialize(options.large_scale, rng=rng)
+        large = gradcheck.check(network, window, options.step, options.threshold, map=pool.map)
+
+    checks = {"initial": initial, "large": large}
+    out.mkdir(parents=True, exist_ok=True)
+    _write(out, checks, sweep, options.step, options.threshold)
+    print(gradcheck.table(checks))
+    if problems := [f"at {weights} weights {problem}" for weights, check in checks.items() for problem in check.problems]:
+        raise GradientError("the gradient is wrong: " + "; ".join(problems))
+    print("The gradient is the gradient of the loss: every entry is within its bound.")
+
+
+def _window(
+    network: Network, ids: np.ndarray, T: int, B: int, rng: np.random.Generator
+) -> gradcheck.Window:
+    if len(ids) < T * B + 1:
+        raise DataError(
+            f"the training text has {len(ids)} characters, and the gradient check's {B} windows of {T} need {T * B + 1}; "
+            "give a longer text or lower gradcheck.seq_length"
+        )
+    read = np.stack([ids[b * T : b * T + T + 1] for b in range(B)], axis=1)  # (T + 1, B)
+    state = rng.uniform(-0.5, 0.5, network.zero_state(B).shape)
+    return gradcheck.Window(read[:-1], read[1:], state)
+
+
+def _write(
+    out: Path, checks: dict[str, gradcheck.Check], sweep: Iterable[gradcheck.SweepPoint], step: float, threshold: float
+) -> None:
+    methods = {
+        weights: {
+            method: {name: asdict(errors) for name, errors in of_tensor.items()}
+            for method, of_tensor in check.errors.items()
+        }
+        for weights, check in checks.items()
+    }
+    passed = not any(check.problems for check in checks.values())
+    result = {"passed": passed, "step": step, "threshold": threshold, **methods["initial"], "large_weights": methods["large"]}
+    (out / "errors.json").write_text(json.dumps(result, indent=2) + "\n", encoding="ascii")
+
+    figures = ("max_absolute_error", "max_relative_error", "max_scaled_error", "entries", "exact_zeros")
+    with (out / "errors.csv").open("w", newline="", encoding="ascii") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(("weights", "method", "tensor", *figures))
+        for weights, of_method in methods.items():
+            for method, of_tensor in of_method.items():
+                for name, errors in of_tensor.items():
+                    rows.writerow((weights, method, name, *(errors[figure] for figure in figures)))
+    with (out / "step_sweep.csv").open("w", newline="", encoding="ascii") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(("method", "step", "tensor", "max_relative_error"))
+        rows.writerows((point.method, point.step, point.tensor, point.max_relative_error) for point in sweep)
+
+
+if __name__ == "__main__":
+    stage_main(run)

@@ -1,0 +1,26 @@
+"""prepare: the corpus becomes a vocabulary, ids and a split."""
+
+from pathlib import Path
+
+from charloom import corpus
+from charloom.command import stage_main
+from charloom.config import Config
+
+
+def run(config: Config, inp: Path, out: Path) -> None:
+    """Write vocabulary.json, ids.npy and summary.json into `out`; reads the corpus only, nothing in `inp`."""
+    summary = corpus.prepare(
+        Path(config.data.path),
+        out,
+        encoding=config.data.encoding,
+        newline=config.data.newline,
+        validation_fraction=config.data.validation_fraction,
+    )
+    print(
+        f"{summary.path}: {summary.characters:,} characters, {summary.vocabulary_size} distinct; "
+        f"{summary.train_characters:,} to train on, {summary.validation_characters:,} to validate"
+    )
+
+
+if __name__ == "__main__":
+    stage_main(run)

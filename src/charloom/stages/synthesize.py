@@ -1,0 +1,50 @@
+"""synthesize: the trained model writes a text, and the text is measured."""
+
+import json
+import sys
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from charloom import corpus, model
+from charloom.command import stage_main
+from charloom.config import Config
+from charloom.quality import quality
+
+_MEASURED = 2_000_000  # characters of the training text that a written text is held against
+
+
+def run(config: Config, inp: Path, out: Path) -> None:
+    """Write sample.txt and metrics.json into `out`; the text is on the terminal as it is written."""
+    options = config.synthesize
+    prime = options.prime
+    if options.prime_file:
+        prime = corpus.read_text(Path(options.prime_file), encoding=config.data.encoding, newline=config.data.newline)
+    characters = model.load(inp / "train" / "model.npz").characters(
+        rng=np.random.default_rng(options.seed),
+        prime=prime,
+        temperature=options.temperature,
+        top_k=options.top_k,
+        top_p=options.top_p,
+        on_unknown=options.on_unknown,
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / "sample.txt").open("w", encoding="utf-8", newline="") as file:
+        file.write(prime)
+        sys.stdout.write(prime)
+        for character in islice(characters, options.length):
+            file.write(character)
+            sys.stdout.write(character)
+    print()
+
+    trained_on = corpus.load(inp / "prepare")
+    training_text = trained_on.vocabulary.decode(trained_on.train_ids[:_MEASURED])
+    with (out / "sample.txt").open(encoding="utf-8", newline="") as file:
+        file.seek(len(prime.encode()))
+        measured = quality(file.read(_MEASURED), training_text)
+    (out / "metrics.json").write_text(json.dumps(measured, indent=2) + "\n", encoding="ascii")
+
+
+if __name__ == "__main__":
+    stage_main(run)

@@ -1,0 +1,31 @@
+"""Record the whole result as one MLflow run; see `charloom.tracking`."""
+
+import json
+from pathlib import Path
+
+from charloom import tracking
+from charloom.command import stage_main
+from charloom.config import Config
+
+
+def run(config: Config, inp: Path, out: Path) -> None:
+    """Write the fingerprint of the result in `inp` to `out`, and make or find its run in MLflow.
+
+    The fingerprint is written first: where MLflow cannot be reached, EnvironmentFault is raised and the stage can be
+    run again by itself.
+    """
+    result = tracking.result_of(config, inp)
+    out.mkdir(parents=True, exist_ok=True)
+    document = {"result": result.fingerprint, "files": result.files}
+    (out / "result.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+    recorded = tracking.record(config, inp, result)
+    if recorded is None:
+        print("tracking is off: the result is not recorded")
+    else:
+        verb = "recorded" if recorded.new else "already recorded"
+        print(f"{verb} as {recorded.name!r}, run {recorded.run_id} at {recorded.uri}")
+
+
+if __name__ == "__main__":
+    stage_main(run)

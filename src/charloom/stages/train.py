@@ -1,0 +1,238 @@
+"""train: the network learns the training text, and can be stopped at any moment and go on."""
+
+import csv
+import hashlib
+import json
+import math
+import sys
+import time
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from charloom import checkpoint, corpus
+from charloom.command import held_back_signals, stage_main
+from charloom.config import Config, TrainConfig, project_root
+from charloom.errors import StateError
+from charloom.model import Model
+from charloom.network import Network
+from charloom.optimizers import OPTIMIZERS
+from charloom.synthesis import sample
+from charloom.training import Training, evaluate
+from charloom.work_folder import Row, WorkFolder
+
+_SECONDS_BETWEEN_LINES = 10  # of the log, where there is no terminal
+
+
+def run(config: Config, inp: Path, out: Path) -> None:
+    """Write model.npz, history.csv, samples.jsonl and metrics.json into `out`.
+
+    Goes on from the last checkpoint of the same training, if there is one. Raises Interrupted, with a checkpoint kept,
+    where a signal came.
+    """
+    text = corpus.load(inp / "prepare")
+    seeds = np.random.default_rng(config.seed)
+    weights_rng, sample_rng = seeds.spawn(2)
+    network = Network(
+        vocabulary_size=len(text.vocabulary),
+        hidden_size=config.model.hidden_size,
+        cell=config.model.cell,
+        layers=config.model.layers,
+        dtype=config.model.dtype,
+    )
+    network.initialize(config.model.init_scale, rng=weights_rng)
+    optimizer = OPTIMIZERS[config.optimizer.name](
+        network.parameters.vector.size,
+        network.dtype,
+        learning_rate=config.optimizer.learning_rate,
+        epsilon=config.optimizer.epsilon,
+        clip_value=config.optimizer.clip_value,
+    )
+    training = Training(
+        network,
+        optimizer,
+        text.train_ids,
+        seq_length=config.train.seq_length,
+        batch_size=config.train.batch_size,
+        smoothing=config.train.smoothing,
+    )
+    with (
+        threadpool_limits(config.train.threads),
+        WorkFolder(project_root(), fingerprint(config, text)) as work,
+    ):
+        _train(config.train, training, text, sample_rng, work)
+        out.mkdir(parents=True, exist_ok=True)
+        Model(network, text.vocabulary).save(out / "model.npz")
+        _write(out, work.history, training, config.train)
+        work.discard()
+
+
+def fingerprint(config: Config, text: corpus.Corpus) -> str:
+    """A hash of everything that shapes the result of the training."""
+    values = config.parameters()
+    shaping: dict[str, Any] = {key: values[key] for key in ("seed", "model", "optimizer", "train")}
+    shaping["format"] = checkpoint.FORMAT
+    shaping["vocabulary"] = text.vocabulary.characters
+    sha256 = hashlib.sha256(json.dumps(shaping, sort_keys=True).encode())
+    for ids in (text.train_ids, text.validation_ids):
+        sha256.update(len(ids).to_bytes(8, "little"))
+        for start in range(0, len(ids), 1 << 22):
+            sha256.update(ids[start : start + (1 << 22)].tobytes())
+    return sha256.hexdigest()[:16]
+
+
+def _train(
+    options: TrainConfig, training: Training, text: corpus.Corpus, sample_rng: np.random.Generator, work: WorkFolder
+) -> None:
+    def save() -> None:
+        if not np.isfinite(training.network.parameters.vector).all():
+            raise StateError(
+                f"a parameter is no longer finite at step {training.step}; the last finite checkpoint is kept; lower "
+                "optimizer.learning_rate"
+            )
+        work.save(training.arrays(), {**training.values(), "sample_rng": sample_rng.bit_generator.state})
+
+    if saved := work.resume():
+        training.restore(saved.arrays, saved.values)
+        sample_rng.bit_generator.state = saved.values["sample_rng"]
+        print(f"going on from step {training.step:,} ({work.path})", file=sys.stderr)
+
+    with _Progress(options, training) as progress, held_back_signals() as end_if_signalled:
+        try:
+            if not _done(options, training):
+                for update in training.updates(options.steps):
+                    last = _done(options, training)
+                    row = _row(options, training, text, sample_rng, last)
+                    if row is not None:
+                        work.append(row)
+                        progress.tell_row(row)
+                    if update.step % options.checkpoint_every == 0 or last:
+                        save()
+                    progress.advance()
+                    if last:
+                        break
+                    end_if_signalled()
+        except BaseException as error:
+            if not isinstance(error, Exception):  # a signal; after an error the last checkpoint stays the last
+                save()
+            raise
+
+
+def _done(options: TrainConfig, training: Training) -> bool:
+    bound = options.stop_at_smooth_loss
+    return training.step >= options.steps or (bound is not None and training.smooth_loss <= bound)
+
+
+def _row(
+    options: TrainConfig, training: Training, text: corpus.Corpus, sample_rng: np.random.Generator, last: bool
+) -> Row | None:
+    """What the history says of this step, if anything: losses, and where due the validation and a sample."""
+    step = training.step
+    validates = len(text.validation_ids) > 1 and _due(step, options.validate_every, last)
+    samples = step == 1 or last or (_due(step, options.sample_every) and step <= options.sample_until)
+    if not (step == 1 or _due(step, options.log_every, last) or validates or (samples and options.sample_every)):
+        return None
+    row: Row = {"step": step, "epoch": training.epoch, "loss": training.loss, "smooth_loss": training.smooth_loss}
+    if validates:
+        row["validation_nats_per_char"] = evaluate(training.network, text.validation_ids)
+    if samples and options.sample_every:
+        drawn = sample(training.network, training.next_id, training.state[:, :, :1], rng=sample_rng)
+        length = options.final_sample_length if last else options.sample_length
+        row["sample"] = text.vocabulary.decode(islice(drawn, length))
+    return row
+
+
+def _due(step: int, every: int, last: bool = False) -> bool:
+    return every > 0 and (last or step % every == 0)
+
+
+def _write(out: Path, history: list[Row], training: Training, options: TrainConfig) -> None:
+    columns = ("step", "epoch", "loss", "smooth_loss", "validation_nats_per_char")
+    with (out / "history.csv").open("w", newline="", encoding="ascii") as file:
+        rows = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
+        rows.writeheader()
+        rows.writerows(history)
+    with (out / "samples.jsonl").open("w", encoding="utf-8") as file:
+        for row in history:
+            if "sample" in row:
+                noted = {"step": row["step"], "smooth_loss": row["smooth_loss"], "text": row["sample"]}
+                file.write(json.dumps(noted, ensure_ascii=False) + "\n")
+    nats_per_char = training.smooth_loss / training.seq_length
+    validation = next((r["validation_nats_per_char"] for r in reversed(history) if "validation_nats_per_char" in r), None)
+    metrics = {
+        "steps": training.step,
+        "epochs": training.epoch,
+        "loss": training.loss,
+        "smooth_loss": training.smooth_loss,
+        "nats_per_char": nats_per_char,
+        "bits_per_char": nats_per_char / math.log(2),
+        "validation_nats_per_char": validation,
+        "validation_bits_per_char": None if validation is None else validation / math.log(2),
+        "stopped": "steps" if training.step >= options.steps else "smooth_loss",
+    }
+    (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="ascii")
+
+
+class _Progress:
+    """A bar on a terminal, elsewhere a line now and then; both on standard error."""
+
+    def __init__(self, options: TrainConfig, training: Training) -> None:
+        self._training = training
+        self._chars_per_step = options.seq_length * options.batch_size
+        self._bar = tqdm(
+            total=options.steps,
+            initial=training.step,
+            unit="step",
+            disable=not sys.stderr.isatty(),
+            mininterval=0.2,
+            bar_format="{percentage:3.0f}% |{bar}| step {n:,}/{total:,} · {postfix} · {remaining} left",
+        )
+        self._steps = options.steps
+        self._first, self._started = training.step, time.monotonic()
+        self._told, self._seen = self._started, training.step
+
+    def __enter__(self) -> "_Progress":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.close()
+        step, now = self._training.step, time.monotonic()
+        rate = (step - self._first) * self._chars_per_step / max(now - self._started, 1e-9)
+        print(
+            f"step {step:,}: smooth loss {self._training.smooth_loss:.2f}, {now - self._started:.0f} s, "
+            f"{rate:,.0f} characters/s",
+            file=sys.stderr,
+        )
+
+    def tell_row(self, row: Row) -> None:
+        """Show what a row of the history says, where there is a terminal to show it on."""
+        if not self._bar.disable and "validation_nats_per_char" in row:
+            self._bar.write(f"step {row['step']:,}: validation {row['validation_nats_per_char']:.3f} nats/character")
+
+    def advance(self) -> None:
+        """Another step is done."""
+        step = self._training.step
+        if step % 50:
+            return
+        now = time.monotonic()
+        rate = (step - self._first) * self._chars_per_step / max(now - self._started, 1e-9)
+        if not self._bar.disable:
+            self._bar.set_postfix_str(f"smooth loss {self._training.smooth_loss:.2f} · {rate:,.0f} characters/s", False)
+            self._bar.update(step - self._bar.n)
+        elif now - self._told > _SECONDS_BETWEEN_LINES:
+            self._told = now
+            left = (self._steps - step) * self._chars_per_step / rate
+            print(
+                f"step {step:,}/{self._steps:,}: smooth loss {self._training.smooth_loss:.2f}, "
+                f"{rate:,.0f} characters/s, {left:.0f} s left",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    stage_main(run)

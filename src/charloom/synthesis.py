@@ -1,0 +1,66 @@
+"""Writing text: one character after the other, each drawn from what the network foretells.
+
+Knows nothing about files. Drawing from softmax(o / τ) is done as argmax(o + τ G), G standard Gumbel noise (Gumbel 1954;
+Maddison, Tarlow, Minka, A* sampling, 2014): one pass for every temperature, 0 included, and the noise is drawn in blocks.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from charloom.network import Array, Network
+
+_BLOCK = 256  # characters whose noise is drawn at once
+
+
+def sample(
+    network: Network,
+    first: int,
+    state: Array,
+    *,
+    rng: np.random.Generator,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+) -> Iterator[int]:
+    """Ids without end: the network reads the id `first` from `state`, (layers, states, 1, m), and goes on from there.
+
+    `temperature` 0 takes the most likely character. `top_k` > 0 draws from the k likeliest characters only; `top_p` < 1
+    from the smallest set of likeliest characters whose probability is at least p. Memory is constant.
+    """
+    inputs = np.array([[first]])
+    while True:
+        for noise in temperature * rng.gumbel(size=(_BLOCK, network.vocabulary_size)):
+            logits, state = network.logits(inputs, state)
+            o = logits[0, 0]
+            if top_k or top_p < 1:
+                o = likeliest(o, temperature, top_k, top_p)
+            inputs[0, 0] = i = int((o + noise).argmax())
+            yield i
+
+
+def likeliest(o: Array, temperature: float, top_k: int, top_p: float) -> Array:
+    """The outputs o (K,), with -inf in place of those that are not among the likeliest; the first always stays.
+
+    >>> likeliest(np.log([0.5, 0.3, 0.2]), 1.0, 2, 1.0).round(2)
+    array([-0.69, -1.2 ,  -inf])
+    >>> likeliest(np.log([0.5, 0.3, 0.2]), 1.0, 0, 0.5).round(2)
+    array([-0.69,  -inf,  -inf])
+    """
+    order = np.argsort(-o, kind="stable")
+    keep = len(o) if top_k == 0 else min(top_k, len(o))
+    if top_p < 1 and temperature > 0:
+        p = np.exp((o[order].astype(np.float64) - o[order[0]]) / temperature)
+        p = p[:keep] / p[:keep].sum()
+        keep = 1 + int(np.searchsorted(p.cumsum(), top_p - 1e-12))
+    kept = np.full_like(o, -np.inf)
+    kept[order[:keep]] = o[order[:keep]]
+    return kept
+
+
+def read(network: Network, ids: Sequence[int] | Array, state: Array) -> Array:
+    """The state after reading the ids, in windows, so that memory is constant."""
+    inputs = np.asarray(ids)[:, None]
+    for start in range(0, len(inputs), _BLOCK):
+        _, state = network.logits(inputs[start : start + _BLOCK], state)
+    return state
