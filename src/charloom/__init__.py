@@ -1,7 +1,22 @@
-"""charloom: character-level recurrent networks in NumPy, with proved gradients."""
+"""charloom: character-level recurrent networks in NumPy, with proved gradients.
 
-from charloom.model import Model, load
-from charloom.network import Network
-from charloom.vocabulary import Vocabulary
+Names are imported when they are first used, so that a stage depends on the modules that it uses and on no others.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from charloom.model import Model, load
+    from charloom.network import Network
+    from charloom.vocabulary import Vocabulary
 
 __all__ = ["Model", "Network", "Vocabulary", "load"]
+
+_HOMES = {"Model": "model", "load": "model", "Network": "network", "Vocabulary": "vocabulary"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

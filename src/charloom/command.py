@@ -108,10 +108,16 @@ def _on_terminate_raise() -> None:
         signal.signal(signal.SIGTERM, terminate)
 
 
-def _end_with_dvc() -> None:
-    """Let a stage die with the DVC that started it: DVC's own end by a signal would leave it running (Linux)."""
-    if "DVC_STAGE" in os.environ and sys.platform == "linux":
+def end_with_parent() -> None:
+    """Have this process end by SIGTERM when its parent ends (Linux; elsewhere nothing)."""
+    if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _end_with_dvc() -> None:
+    """A DVC that is ended by a signal would leave its stage running."""
+    if "DVC_STAGE" in os.environ:
+        end_with_parent()
 
 
 def _say(message: object, code: int) -> int:

@@ -9,7 +9,8 @@ import difflib
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
@@ -176,31 +178,39 @@ def register() -> None:
     OmegaConf.register_new_resolver("charloom.pid", os.getpid, replace=True)
 
 
-def load(overrides: Sequence[str] = ()) -> Config:
-    """Compose `conf/`, `params.yaml` and the overrides, as on the command line, and check the result.
-
-    Where `out` is not given, it becomes the folder that Hydra would run in. Raises ConfigError.
-    """
-    root = project_root()
-    register()
-    GlobalHydra.instance().clear()
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn what Hydra and OmegaConf raise into a ConfigError of one line."""
     try:
-        with initialize_config_dir(str(root / "conf"), version_base="1.3"):
-            composed = compose("config", list(overrides), return_hydra_config=True)
-            HydraConfig.instance().set_config(composed)
-            run_dir = str(composed.hydra.run.dir)
-        return from_composed(composed, default_out=run_dir)
+        yield
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(explain(error)) from error
 
 
+def load(overrides: Sequence[str] = (), *, multirun: bool = False) -> Config:
+    """Compose `conf/`, `params.yaml` and the overrides, as on the command line, and check the result.
+
+    Where `out` is not given, it becomes the folder that Hydra would run in, or sweep in. For a multirun, overrides that
+    are swept are left out. Raises ConfigError.
+    """
+    root = project_root()
+    register()
+    GlobalHydra.instance().clear()
+    with one_line_errors(), initialize_config_dir(str(root / "conf"), version_base="1.3"):
+        if multirun:
+            parsed = OverridesParser.create().parse_overrides(list(overrides))
+            overrides = [override.input_line or "" for override in parsed if not override.is_sweep_override()]
+        composed = compose("config", list(overrides), return_hydra_config=True)
+        HydraConfig.instance().set_config(composed)
+        folder = composed.hydra.sweep.dir if multirun else composed.hydra.run.dir
+        return from_composed(composed, default_out=str(folder))
+
+
 def from_composed(composed: DictConfig, default_out: str) -> Config:
     """The checked Config of what Hydra composed. Raises ConfigError."""
-    try:
+    with one_line_errors():
         plain = OmegaConf.to_container(OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"]))
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), plain))
-    except OmegaConfBaseException as error:
-        raise ConfigError(explain(error)) from error
     assert isinstance(config, Config)
     config.out = config.out or default_out
     check(config)

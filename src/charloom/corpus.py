@@ -143,6 +143,8 @@ def _pieces(path: Path, encoding: str, newline: str, sha256: "hashlib._Hash | No
                         f"{path} is not {encoding}: byte 0x{error.object[error.start]:02x} at offset {at} "
                         f"({error.reason}); set data.encoding to the text's own"
                     ) from None
+                except UnicodeError as error:  # UTF-16 without its byte-order mark
+                    raise DataError(f"{path} is not {encoding}: {error}; set data.encoding to the text's own") from None
                 yield text.removeprefix("\ufeff") if consumed == 0 else text
                 consumed += len(data)
                 if not data:

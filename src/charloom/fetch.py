@@ -7,12 +7,12 @@ import argparse
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-import pooch  # type: ignore[import-untyped]  # ships no types
+import pooch
 import requests
 from tqdm import tqdm
 
@@ -40,78 +40,78 @@ CORPORA = {
 _TIMEOUT = (10.0, 20.0)  # seconds until connected, and of silence afterwards
 _ATTEMPTS = 3
 _PAUSE = 1.0  # seconds between attempts
+_NO_ADDRESS = (
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.InvalidURL,
+    requests.exceptions.MissingSchema,
+)
 
 
 def fetch(corpus: Published, folder: Path, *, url: str | None = None) -> bool:
-    """Have `corpus` in `folder` with its published content, from `url` where given; whether a download was needed.
+    """Have `corpus` in `folder` with its published content, and tell whether a download was needed.
 
-    The target is replaced in one move, after the check: a failure leaves it as it was. Raises DataError for other
-    content, EnvironmentFault for the network and the disk, ConfigError for an address that is none.
+    `url` is a mirror of it. The target is replaced in one move, after the check: a failure leaves it as it
+    was. Raises DataError for other content, EnvironmentFault for the network and the disk, ConfigError for
+    an address that is none.
     """
-    target, source = folder / corpus.file_name, url or corpus.url
+    target = folder / corpus.file_name
+    source = corpus.url if url is None else url
+    download = _downloader(corpus)
     pooch.get_logger().setLevel("WARNING")  # what it would tell, the command tells
     try:
         if target.exists() and pooch.file_hash(str(target)) == corpus.sha256:
             return False
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                pooch.retrieve(
-                    source, corpus.sha256, corpus.file_name, folder, downloader=_downloader(corpus)
-                )
+                pooch.retrieve(source, corpus.sha256, corpus.file_name, folder, downloader=download)
                 break
             except requests.RequestException as error:
                 if attempt == _ATTEMPTS or not _may_pass(error):
                     raise
                 time.sleep(_PAUSE)
-    except (
-        requests.exceptions.InvalidSchema,
-        requests.exceptions.InvalidURL,
-        requests.exceptions.MissingSchema,
-    ) as error:
+    except _NO_ADDRESS as error:
         raise ConfigError(f"--url must be an http or https address: {source!r} ({_reason(error)})") from error
     except (requests.RequestException, ValueError) as error:
         raise EnvironmentFault(
-            f"{source} could not be downloaded ({_reason(error)}); check the network or give a mirror with --url"
+            f"{source} could not be downloaded ({_reason(error)}); "
+            "check the network or give a mirror with --url"
         ) from error
     except OSError as error:
         raise EnvironmentFault(
-            f"{target} could not be written ({_reason(error)}); make room for it or give another folder with --to"
+            f"{target} could not be written ({_reason(error)}); "
+            "make room for it or give another folder with --to"
         ) from error
     return True
 
 
-def _downloader(corpus: Published) -> Any:
-    """What pooch calls to fill its temporary file: with a progress bar, and refusing other content in our words."""
+def _downloader(corpus: Published) -> Callable[[str, str, object], None]:
+    """What pooch calls to fill its temporary file; it shows the progress and refuses other content."""
 
     def download(url: str, file: str, _: object) -> None:
-        # A total of 1 until the server names one: pooch asks for the bar's truth, which a bar without a total has not.
+        # pooch asks for bool(bar), which is an error without a total: 1 stands in until the server names one.
         with tqdm(total=1, unit="B", unit_scale=True, ncols=79, disable=None) as bar:  # None: off a terminal
             pooch.HTTPDownloader(
                 progressbar=bar,
                 chunk_size=1 << 16,
                 timeout=_TIMEOUT,
-                headers={
-                    "Accept-Encoding": "identity"
-                },  # the bar and the length check count the file's own bytes
+                headers={"Accept-Encoding": "identity"},  # the bar counts the file's own bytes
             )(url, file, None)
         found = pooch.file_hash(file)
         if found != corpus.sha256:
             raise DataError(
-                f"{url} is not the published {corpus.file_name}: sha256 must be {corpus.sha256}, found {found}; "
-                "nothing was kept, give another mirror with --url"
+                f"{url} is not the published {corpus.file_name}: sha256 must be {corpus.sha256}, "
+                f"found {found}; nothing was kept, give another mirror with --url"
             )
 
     return download
 
 
 def _may_pass(error: requests.RequestException) -> bool:
-    """Whether trying again makes sense: after silence, a cut or an overloaded server, not after a clear answer."""
+    """Whether trying again makes sense: after silence or a cut, not after a clear answer."""
     if error.response is not None:
         return error.response.status_code == 429 or error.response.status_code >= 500
-    return isinstance(
-        error,
-        (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError),
-    )
+    passing = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+    return isinstance(error, passing)
 
 
 def _reason(error: BaseException) -> str:

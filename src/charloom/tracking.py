@@ -1,8 +1,8 @@
 """The runs in MLflow: one for each result, found again by the fingerprint of its files.
 
-The only module that knows MLflow, which it imports where it is used, because that takes a second and a half. It reads
-what the stages left behind and knows nothing about how it came about. A tracking server that is gone costs seconds and
-one clear line, never a result.
+The only module that knows MLflow, which it imports where it is used, because that takes a second and a half.
+It reads what the stages left behind and knows nothing about how it came about. A tracking server that is gone
+costs seconds and one clear line, never a result.
 
 `python -m charloom.tracking` opens MLflow's pages on the loopback address.
 """
@@ -33,8 +33,9 @@ from urllib.parse import urlsplit
 
 import filelock
 
+from charloom.command import exit_code
 from charloom.config import Config, TrackingConfig, flatten, load, project_root
-from charloom.errors import CharloomError, ConfigError, EnvironmentFault, StateError
+from charloom.errors import ConfigError, EnvironmentFault, StateError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -55,9 +56,9 @@ _NEEDED = (
     "synthesize/metrics.json",
 )
 _NOT_SENT = (
-    "prepare/ids.npy",
-    "train/samples.jsonl",
-)  # as large as the corpus; sent as one text for each sample
+    "prepare/ids.npy",  # as large as the corpus
+    "train/samples.jsonl",  # sent as a text for each sample
+)
 
 _RESULT = "charloom.result"
 _PARENT = "mlflow.parentRunId"  # MLflow's own tags have no public constants
@@ -66,8 +67,8 @@ _NOTE = "mlflow.note.content"  # what its page of a run shows as the description
 _POINTS = 1000  # metrics that MLflow takes at once
 _PARAMETERS = 100
 
-# MLflow's own defaults wait four minutes for a server that is gone and twenty for one that hangs. All of these can be
-# set from outside.
+# MLflow's own defaults wait four minutes for a server that is gone and twenty for one that hangs. What is set
+# outside stays.
 _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
@@ -117,45 +118,41 @@ def result_of(config: Config, inp: Path) -> Result:
 def record(config: Config, inp: Path, result: Result, *, parent: str | None = None) -> Recorded | None:
     """Make the one MLflow run of the result in `inp`, or find it.
 
-    A finished run with the tag `charloom.result` under the same `parent` is that run, and nothing is written. One that
-    was left unfinished, by a kill half-way, is deleted and made anew. None where tracking is off. Raises
-    EnvironmentFault where MLflow cannot be written to; the result itself is whole, and recording can be repeated.
+    A finished run with the tag `charloom.result` under the same `parent` is that run, and nothing is written.
+    One that was left unfinished, by a kill half-way, is deleted and made anew. None where tracking is off.
+
+    Raises EnvironmentFault where MLflow cannot be written to; the result itself is whole, and recording can
+    be repeated. Raises StateError where the files cannot be read as a result.
     """
     if config.tracking.mode == "off":
         return None
     contents = _read(config, inp, result)
-    with _opened(
-        config.tracking, f"the result is whole in {inp}; record it later with `{_retry(inp)}`"
-    ) as store:
+    comfort = f"the result is whole in {inp}; record it later with `{_retry(inp)}`"
+    with _opened(config.tracking, comfort) as store:
         for run in store.runs_of(result, parent):
             if run.info.status == "FINISHED":
                 return Recorded(run.info.run_id, run.info.run_name or "", _shown(store.uri), new=False)
             store.client.delete_run(run.info.run_id)
-        tags = contents.tags | _git_tags() | ({_PARENT: parent} if parent else {})
-        with _run(store, contents.name, tags) as run:
+        with _run(store, contents.name, contents.tags | _origin_tags(parent)) as run:
             _send(store.client, run, contents)
         return Recorded(run.info.run_id, contents.name, _shown(store.uri), new=True)
 
 
 def record_failure(config: Config, message: str, *, parent: str | None = None) -> str | None:
-    """Make a failed run with the parameters of a job that ended in an error, and `message` in the tag `charloom.error`.
+    """Make a failed run of a job that ended in an error, with `message` in the tag `charloom.error`.
 
     The run's id; None where tracking is off or MLflow cannot be written to, which is a warning.
     """
     if config.tracking.mode == "off":
         return None
-    tags = (
-        {"charloom.error": message[:5000], _NOTE: message[:5000]}
-        | _git_tags()
-        | ({_PARENT: parent} if parent else {})
-    )
+    tags = {"charloom.error": message[:5000], _NOTE: message[:5000]} | _origin_tags(parent)
     try:
         with (
             _opened(config.tracking, "the failed job is not in MLflow") as store,
             _run(store, f"{_model_name(config)}, failed", tags, status="FAILED") as run,
         ):
             _send_parameters(store.client, run.info.run_id, _texts(config))
-            return run.info.run_id
+            return str(run.info.run_id)
     except EnvironmentFault as error:
         _log.warning("%s", error)
         return None
@@ -164,15 +161,15 @@ def record_failure(config: Config, message: str, *, parent: str | None = None) -
 def open_parent(tracking: TrackingConfig, name: str) -> str | None:
     """Make the run that the runs of a sweep go under, and leave it open.
 
-    Its id, for `record` and `close_parent`; None where tracking is off or MLflow cannot be written to, which is a
-    warning: the sweep goes on, and its runs stand alone.
+    Its id, for `record` and `close_parent`; None where tracking is off or MLflow cannot be written to, which
+    is a warning: the sweep goes on, and its runs stand alone.
     """
     if tracking.mode == "off":
         return None
     try:
         with _opened(tracking, "the sweep goes on without a run above its runs") as store:
-            tags = _origin_tags() | _git_tags() | {"charloom.sweep": "true"}
-            return store.client.create_run(store.experiment_id, tags=tags, run_name=name).info.run_id
+            tags = {"charloom.sweep": "true"} | _origin_tags(None)
+            return str(store.client.create_run(store.experiment_id, tags=tags, run_name=name).info.run_id)
     except EnvironmentFault as error:
         _log.warning("%s", error)
         return None
@@ -188,31 +185,27 @@ def close_parent(
 ) -> None:
     """End a sweep's run with a table of its jobs, `sweep.json`, a row for each: number, overrides, figures.
 
-    The lowest value in the column `best` becomes the metric `best/<column>`, and its row the run's description. Where
-    MLflow cannot be written to, that is a warning.
+    The lowest value in the column `best` becomes the metric `best/<column>`, and its row the run's
+    description. Where MLflow cannot be written to, that is a warning.
     """
     if run_id is None or tracking.mode == "off":
         return
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    measured = [
-        row for row in rows if isinstance(value := row.get(best), int | float) and math.isfinite(value)
-    ]
+    figures = [(value, row) for row in rows if isinstance(value := row.get(best), int | float)]
+    winner = min(
+        figures, key=lambda figure: figure[0] if math.isfinite(figure[0]) else math.inf, default=None
+    )
     try:
         with _opened(tracking, "the sweep's runs are there, its summary is not") as store:
             try:
                 if columns:
-                    # As text, for what stands in it: as numbers, log_table keeps ten decimals.
+                    # As text: of numbers, log_table keeps ten decimals.
                     table = {column: [_text(row.get(column, "")) for row in rows] for column in columns}
                     store.client.log_table(run_id, table, "sweep.json")
-                if measured:
-                    winner = min(measured, key=lambda row: float(str(row[best])))
-                    store.client.log_metric(
-                        run_id, f"best/{best}", float(str(winner[best])), synchronous=True
-                    )
-                    note = "Best: " + ", ".join(
-                        f"{column} {_text(value)}" for column, value in winner.items()
-                    )
-                    store.client.set_tag(run_id, _NOTE, note, synchronous=True)
+                if winner:
+                    store.client.log_metric(run_id, f"best/{best}", winner[0], synchronous=True)
+                    note = ", ".join(f"{column} {_text(value)}" for column, value in winner[1].items())
+                    store.client.set_tag(run_id, _NOTE, f"Best: {note}", synchronous=True)
             except BaseException:
                 _end(store.client, run_id, "FAILED")
                 raise
@@ -224,24 +217,22 @@ def close_parent(
 def home() -> Path:
     """The project's root, where the database is.
 
-    A queued or temporary DVC experiment runs in a copy of the project that is thrown away; there, it is the root of
-    the project that was copied.
+    A queued or temporary DVC experiment runs in a copy of the project that is thrown away; there, it is the
+    root of the project that was copied.
     """
     root = project_root()
     copy = next((folder for folder in (root, *root.parents) if (folder / ".dvc").is_dir()), root)
     origin, is_copy, _ = copy.as_posix().partition("/.dvc/tmp/exps/")
-    if (
-        not is_copy
-    ):  # or .dvc/tmp leads elsewhere: in an experiment, and only there, DVC_ROOT is the project copied
+    if not is_copy:  # or .dvc/tmp is a link to elsewhere; in an experiment, DVC_ROOT is the project copied
         origin = os.environ.get("DVC_ROOT", "") if "DVC_EXP_NAME" in os.environ else ""
     original = Path(origin) / root.relative_to(copy)
     return original if origin and (original / "params.yaml").is_file() else root
 
 
 def tracking_uri(tracking: TrackingConfig) -> str:
-    """Where the runs go: `MLFLOW_TRACKING_URI` where it is set, else `tracking.uri`, else mlflow.db at the root.
+    """Where runs go: `MLFLOW_TRACKING_URI` where it is set, else `tracking.uri`, else mlflow.db in `home`.
 
-    A relative path to a database is taken from the project's root. Raises ConfigError for a server without an address.
+    A relative path to a database is taken from there. Raises ConfigError for a server without an address.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI") or tracking.uri
     if not uri:
@@ -319,7 +310,7 @@ def _read(config: Config, inp: Path, result: Result) -> _Contents:
             parameters=_texts(config),
             metrics=relative + figures + curves,
             error_table={column: [row[column] for row in rows] for column in (rows[0] if rows else ())},
-            samples=_sample_files(samples),
+            samples={f"samples/step-{sample['step']:08d}.txt": sample["text"] for sample in samples},
             artifacts=[
                 (inp / name, str(Path(name).parent)) for name in result.files if name not in _NOT_SENT
             ],
@@ -341,31 +332,21 @@ def _curves(history: list[dict[str, str]], seq_length: int) -> Iterator[tuple[st
             yield "validation_bits_per_char", float(row["validation_nats_per_char"]) / math.log(2), step
 
 
-def _sample_files(samples: list[dict[str, Any]]) -> dict[str, str]:
-    """A file for each sample; the last step may have two, a short one on the way and the long one at the end."""
-    files: dict[str, str] = {}
-    for sample in samples:
-        stem = f"samples/step-{sample['step']:08d}"
-        name = f"{stem}.txt" if f"{stem}.txt" not in files else f"{stem}-final.txt"
-        files[name] = f"step {sample['step']}, smooth loss {sample['smooth_loss']}\n\n{sample['text']}"
-    return files
-
-
 def _note(exact: dict[str, float], central: dict[str, float]) -> str:
-    lines = [
-        "The gradient's largest relative error, by the complex step and by central differences:",
-        "",
-        "| tensor | complex step | central difference |",
-        "|---|---|---|",
-        *(
-            f"| {tensor} | {error:.2e} | {central[tensor]:.2e} |"
-            for tensor, error in exact.items()
-            if tensor in central
-        ),
-        "",
-        "The whole story is among the artifacts, in plot/report.html.",
+    rows = [
+        f"| {tensor} | {exact[tensor]:.2e} | {central[tensor]:.2e} |" for tensor in exact if tensor in central
     ]
-    return "\n".join(lines)
+    return "\n".join(
+        [
+            "The gradient's largest relative error, by the complex step and by central differences:",
+            "",
+            "| tensor | complex step | central difference |",
+            "|---|---|---|",
+            *rows,
+            "",
+            "The whole story is among the artifacts, in plot/report.html.",
+        ]
+    )
 
 
 def _send(client: "MlflowClient", run: "Run", contents: _Contents) -> None:
@@ -377,7 +358,7 @@ def _send(client: "MlflowClient", run: "Run", contents: _Contents) -> None:
     points = (Metric(name, value, run.info.start_time, step) for name, value, step in contents.metrics)
     while batch := list(islice(points, _POINTS)):
         client.log_batch(run_id, metrics=batch, synchronous=True)
-    # As text, for what stands in the file: as numbers, log_table keeps ten decimals, and an error of 1e-12 becomes 0.
+    # As text, just as it stands in the file: of numbers, log_table keeps ten decimals, and 1e-12 becomes 0.
     client.log_table(run_id, contents.error_table, "gradcheck/relative_errors.json")
     for path, folder in contents.artifacts:
         client.log_artifact(run_id, str(path), folder)
@@ -413,11 +394,8 @@ def _text(value: object) -> str:
 
 def _model_name(config: Config) -> str:
     """A short name for a configuration, such as `rnn 100, adagrad 0.1`."""
-    size = (
-        f"{config.model.layers}×{config.model.hidden_size}"
-        if config.model.layers > 1
-        else f"{config.model.hidden_size}"
-    )
+    layers = f"{config.model.layers}×" if config.model.layers > 1 else ""
+    size = f"{layers}{config.model.hidden_size}"
     return f"{config.model.cell} {size}, {config.optimizer.name} {config.optimizer.learning_rate:g}"
 
 
@@ -425,19 +403,18 @@ def _retry(inp: Path) -> str:
     return "dvc repro track" if "DVC_STAGE" in os.environ else f"python -m charloom.stages.track inp={inp}"
 
 
-def _origin_tags() -> dict[str, str]:
-    return {"mlflow.source.name": "charloom", "mlflow.source.type": "LOCAL"}
-
-
-def _git_tags() -> dict[str, str]:
-    """The commit and whether the tree differs from it; nothing where there is no git."""
+def _origin_tags(parent: str | None) -> dict[str, str]:
+    """Where a run comes from: its parent; the commit and whether the tree differs, where git is there."""
+    tags = {"mlflow.source.name": "charloom", "mlflow.source.type": "LOCAL"}
+    if parent is not None:
+        tags[_PARENT] = parent
     try:
         commit = _git("rev-parse", "--verify", "HEAD").strip()
-        # dvc.lock is DVC's own record of the run that is under way
+        # dvc.lock is DVC's own record of the run that is under way.
         changes = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock").strip()
     except (OSError, subprocess.SubprocessError):
-        return {}
-    return {
+        return tags
+    return tags | {
         "mlflow.source.git.commit": commit,
         "charloom.git_commit": commit,
         "charloom.git_dirty": "true" if changes else "false",
@@ -466,20 +443,21 @@ def _shown(uri: str) -> str:
 def _opened(tracking: TrackingConfig, comfort: str) -> Iterator[_Store]:
     """The experiment, made where it is not there yet, with one process of this project at a time in it.
 
-    The lock is for what MLflow cannot do: two processes that create a database together both fail, and a result is
-    looked for and then recorded. A failure of MLflow's becomes an EnvironmentFault of one line that ends in `comfort`.
+    The lock is for what MLflow cannot do: processes that create a database together all fail, and two that
+    look for a result together both record it. A failure of MLflow's becomes an EnvironmentFault of one line
+    that ends in `comfort`.
     """
     uri = tracking_uri(tracking)
     database = _database(uri)
     lock = database.with_name(f"{database.name}.lock") if database else home() / ".charloom/tracking.lock"
     for key, value in _ENVIRONMENT.items():
         os.environ.setdefault(key, value)
+    from mlflow.exceptions import MlflowException  # sets its loggers' levels, so ours come after it
+    from sqlalchemy.exc import SQLAlchemyError
+
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(lock, timeout=120):
@@ -487,9 +465,8 @@ def _opened(tracking: TrackingConfig, comfort: str) -> Iterator[_Store]:
     except filelock.Timeout:
         raise EnvironmentFault(f"another process has held {lock} for two minutes; {comfort}") from None
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        raise EnvironmentFault(
-            f"MLflow at {_shown(uri)} cannot be written to ({_cause(error)}); {comfort}"
-        ) from error
+        failed = f"MLflow at {_shown(uri)} cannot be written to ({_cause(error)})"
+        raise EnvironmentFault(f"{failed}; {comfort}") from error
 
 
 def _open(uri: str, database: Path | None, name: str) -> _Store:
@@ -505,7 +482,7 @@ def _open(uri: str, database: Path | None, name: str) -> _Store:
                 name,
                 artifact_location=files.as_uri() if files else None,
                 tags={
-                    "mlflow.experimentKind": "custom_model_development",  # the page opens on runs, not on traces
+                    "mlflow.experimentKind": "custom_model_development",  # opens on runs, not on traces
                     "mlflow.experiment.primaryMetric.name": "smooth_loss",
                     "mlflow.experiment.primaryMetric.greaterIsBetter": "false",
                 },
@@ -517,16 +494,13 @@ def _open(uri: str, database: Path | None, name: str) -> _Store:
                 raise
     if experiment.lifecycle_stage != "active":
         raise EnvironmentFault(
-            f"the experiment {name!r} at {_shown(uri)} has been deleted; restore it there or set tracking.experiment"
+            f"the experiment {name!r} at {_shown(uri)} was deleted; restore it or set tracking.experiment"
         )
-    if (
-        files
-        and experiment.artifact_location != files.as_uri()
-        and not _is_there(experiment.artifact_location)
-    ):
+    location = experiment.artifact_location
+    if files and location != files.as_uri() and not _is_there(location):
         raise EnvironmentFault(
-            f"the experiment {name!r} keeps its files in {experiment.artifact_location}, which is not there (was the "
-            f"project moved?); set tracking.experiment to a new name, or remove {database} and {files} to start anew"
+            f"the experiment {name!r} keeps its files in {location}, which is gone (was the project moved?); "
+            f"set tracking.experiment to a new name, or remove {database} and {files} to start anew"
         )
     return _Store(client, experiment.experiment_id, uri)
 
@@ -539,7 +513,7 @@ def _is_there(location: str) -> bool:
 @contextmanager
 def _run(store: _Store, name: str, tags: dict[str, str], status: str = "FINISHED") -> Iterator["Run"]:
     """A run that ends with `status`, or as failed or killed where the block does; never left open."""
-    run = store.client.create_run(store.experiment_id, tags=_origin_tags() | tags, run_name=name)
+    run = store.client.create_run(store.experiment_id, tags=tags, run_name=name)
     try:
         yield run
         store.client.set_terminated(run.info.run_id, status)
@@ -568,8 +542,9 @@ def _cause(error: BaseException) -> str:
 def serve(tracking: TrackingConfig, *, port: int | None = None, browser: bool = True) -> NoReturn:
     """Show MLflow's pages, on the experiment's runs, until a signal ends it.
 
-    `port` is the first free one from 5000 where it is None. Where the runs are on a server, its page is opened. Ends
-    by SystemExit, 130 for Ctrl-C. Raises EnvironmentFault where the port is taken or the server does not start.
+    `port` is the first free one from 5000 where it is None. Where the runs are on a server, its page is
+    opened. Ends by SystemExit, 130 for Ctrl-C. Raises EnvironmentFault where the port is taken or the server
+    does not start.
     """
     with _opened(tracking, "its pages cannot be shown") as store:
         empty = not store.client.search_runs([store.experiment_id], max_results=1)
@@ -584,7 +559,6 @@ def serve(tracking: TrackingConfig, *, port: int | None = None, browser: bool = 
         raise SystemExit(0)
     port = _free_port(port)
     address = f"http://127.0.0.1:{port}"
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with tempfile.TemporaryFile() as log, _server(store.uri, port, log) as server:
         try:
             _wait_until_up(server, address, log)
@@ -600,9 +574,9 @@ def _server(uri: str, port: int, log: IO[bytes]) -> Iterator[subprocess.Popen[by
     """MLflow's server and its workers, which all end with the block."""
     database = _database(uri)
     files = ["--artifacts-destination", str(database.parent / "mlartifacts")] if database else []
+    here = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     server = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, *files]
-        + ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
+        [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, *files, *here],
         env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"},
         stdout=log,
         stderr=log,
@@ -638,9 +612,7 @@ def _last_line(log: IO[bytes]) -> str:
 
 def _show(page: str, browser: bool) -> None:
     print(f"MLflow: {page}", flush=True)
-    has_display = sys.platform == "darwin" or any(
-        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
-    )
+    has_display = sys.platform == "darwin" or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
     if browser and has_display:  # without a display, webbrowser would start a text browser in this terminal
         with suppress(webbrowser.Error):
             webbrowser.open(page)
@@ -659,28 +631,23 @@ def _free_port(wanted: int | None) -> int:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line of `make ui`; an exit code."""
+def _main() -> NoReturn:
     parser = argparse.ArgumentParser(
         prog="python -m charloom.tracking", description="Show the runs in MLflow."
     )
     parser.add_argument("--port", type=int, help="default: the first free one from 5000")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
-    parser.add_argument(
-        "overrides", nargs="*", help="as for the stages, such as tracking=server tracking.uri=http://…"
-    )
-    given = parser.parse_args(arguments)
-    try:
+    parser.add_argument("overrides", nargs="*", help="such as tracking=server tracking.uri=http://host:5000")
+    given = parser.parse_args()
+
+    def work() -> None:
         tracking = load(given.overrides).tracking
         if tracking.mode == "off":
             raise ConfigError("tracking.mode is off, which keeps no runs to show; try tracking=sqlite")
         serve(tracking, port=given.port, browser=not given.no_browser)
-    except CharloomError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+
+    sys.exit(exit_code(work))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    _main()

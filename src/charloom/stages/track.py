@@ -1,4 +1,4 @@
-"""Record the whole result as one MLflow run; see `charloom.tracking`."""
+"""track: the whole result becomes one MLflow run, or is found to be one already."""
 
 import json
 from pathlib import Path
@@ -8,18 +8,18 @@ from charloom.command import stage_main
 from charloom.config import Config
 
 
-def run(config: Config, inp: Path, out: Path) -> None:
-    """Write the fingerprint of the result in `inp` to `out`, and make or find its run in MLflow.
+def run(config: Config, inp: Path, out: Path, parent: str | None = None) -> None:
+    """Write the fingerprint of the result in `inp` to `out`, and make or find its run in MLflow, under `parent`.
 
-    The fingerprint is written first: where MLflow cannot be reached, EnvironmentFault is raised and the stage can be
-    run again by itself.
+    The fingerprint is written first; where MLflow cannot be written to, EnvironmentFault is raised, and the
+    stage can be run again by itself.
     """
     result = tracking.result_of(config, inp)
     out.mkdir(parents=True, exist_ok=True)
     document = {"result": result.fingerprint, "files": result.files}
     (out / "result.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
-    recorded = tracking.record(config, inp, result)
+    recorded = tracking.record(config, inp, result, parent=parent)
     if recorded is None:
         print("tracking is off: the result is not recorded")
     else:
