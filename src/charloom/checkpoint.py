@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from charloom.cells.cell import Array
 from charloom.errors import StateError
-from charloom.network import Array
 
 FORMAT = 1
 
@@ -48,7 +48,10 @@ def save(path: Path, kind: str, arrays: Mapping[str, Array], values: Mapping[str
 
 
 def load(path: Path, kind: str) -> tuple[dict[str, Array], dict[str, Any]]:
-    """The arrays and values that `save` wrote. Raises StateError for anything but a whole file of this kind and format."""
+    """The arrays and values that `save` wrote.
+
+    Raises StateError for anything but a whole file of this kind and format.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())

@@ -5,6 +5,7 @@ Knows nothing about what the work is.
 """
 
 import ctypes
+import io
 import os
 import signal
 import sys
@@ -53,8 +54,10 @@ def exit_code(work: Callable[[], None]) -> int:
     """
     _end_with_dvc()
     _on_terminate_raise()
+    _prepare_stdout()
     try:
         work()
+        sys.stdout.flush()  # while an error can still be told; at the interpreter's end it would be a traceback
     except CharloomError as error:
         return _say(error, error.exit_code)
     except Interrupted as error:
@@ -62,12 +65,16 @@ def exit_code(work: Callable[[], None]) -> int:
     except KeyboardInterrupt:
         return _say("ended by SIGINT", 128 + signal.SIGINT)
     except BrokenPipeError:  # whoever read our output has gone, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()
         return 128 + signal.SIGPIPE
     except MemoryError as error:
         return _say(f"out of memory: {error}", _ENVIRONMENT)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _drop_stdout()
         return _say(f"{where}{error.strerror or error}", _ENVIRONMENT)
     return 0
 
@@ -118,6 +125,19 @@ def _end_with_dvc() -> None:
     """A DVC that is ended by a signal would leave its stage running."""
     if "DVC_STAGE" in os.environ:
         end_with_parent()
+
+
+def _prepare_stdout() -> None:
+    """Let no terminal's encoding and no closed output end the work."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as the process
+    elif isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _drop_stdout() -> None:
+    """Send what is still to be written nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(message: object, code: int) -> int:

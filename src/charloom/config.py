@@ -4,7 +4,6 @@ The only module that knows Hydra's composition and OmegaConf. Default values sta
 here are the schema that refuses unknown keys and wrong types, and `check` holds the ranges.
 """
 
-import codecs
 import difflib
 import math
 import os
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
@@ -23,7 +23,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -31,6 +31,9 @@ from omegaconf.errors import OmegaConfBaseException
 from charloom.cells import CELLS
 from charloom.errors import ConfigError
 from charloom.optimizers import OPTIMIZERS
+from charloom.schedules import SCHEDULES
+
+Composed = DictConfig  # what Hydra hands to a job
 
 
 @dataclass
@@ -50,6 +53,7 @@ class ModelConfig:
     cell: str = MISSING
     hidden_size: int = MISSING
     layers: int = MISSING
+    dropout: float = MISSING
     init_scale: float = MISSING
     dtype: str = MISSING
 
@@ -60,8 +64,18 @@ class OptimizerConfig:
 
     name: str = MISSING
     learning_rate: float = MISSING
+    clip_value: float | None = MISSING
+    clip_norm: float | None = MISSING
     epsilon: float = MISSING
-    clip_value: float = MISSING
+    decay: float = MISSING
+    beta1: float = MISSING
+    beta2: float = MISSING
+    weight_decay: float = MISSING
+    momentum: float = MISSING
+    schedule: str = MISSING
+    warmup_steps: int = MISSING
+    final_fraction: float = MISSING
+    periods: int = MISSING
 
 
 @dataclass
@@ -69,12 +83,14 @@ class TrainConfig:
     """The course of the training, and what is noted on the way."""
 
     steps: int = MISSING
+    max_seconds: float | None = MISSING
     seq_length: int = MISSING
     batch_size: int = MISSING
     smoothing: float = MISSING
     stop_at_smooth_loss: float | None = MISSING
     log_every: int = MISSING
     validate_every: int = MISSING
+    patience: int = MISSING
     sample_every: int = MISSING
     sample_until: int = MISSING
     sample_length: int = MISSING
@@ -100,6 +116,7 @@ class GradcheckConfig:
 class SynthesizeConfig:
     """The text that is written at the end."""
 
+    model: str = MISSING
     length: int = MISSING
     temperature: float = MISSING
     top_k: int = MISSING
@@ -183,8 +200,10 @@ def one_line_errors() -> Iterator[None]:
     """Turn what Hydra and OmegaConf raise into a ConfigError of one line."""
     try:
         yield
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise ConfigError(explain(error)) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"params.yaml or a file in conf/ is not UTF-8 ({error})") from error
 
 
 def load(overrides: Sequence[str] = (), *, multirun: bool = False) -> Config:
@@ -206,10 +225,11 @@ def load(overrides: Sequence[str] = (), *, multirun: bool = False) -> Config:
         return from_composed(composed, default_out=str(folder))
 
 
-def from_composed(composed: DictConfig, default_out: str) -> Config:
+def from_composed(composed: Composed, default_out: str) -> Config:
     """The checked Config of what Hydra composed. Raises ConfigError."""
     with one_line_errors():
-        plain = OmegaConf.to_container(OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"]))
+        own = [str(key) for key in composed if key != "hydra"]
+        plain = OmegaConf.to_container(OmegaConf.masked_copy(composed, own))
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), plain))
     assert isinstance(config, Config)
     config.out = config.out or default_out
@@ -219,7 +239,15 @@ def from_composed(composed: DictConfig, default_out: str) -> Config:
 
 def explain(error: Exception) -> str:
     """One line for what Hydra or OmegaConf has to say, with the nearest key where one is misspelt."""
-    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    if isinstance(error, OverrideParseException):
+        return f"cannot read {error.override!r}; write key=value, and quote what is no plain word: key='a value, …'"
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        return f"{error.problem_mark.name}, line {error.problem_mark.line + 1}: {error.problem}"
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, name = str(error.missing_cfg_file).partition("/")
+        return f"{group} must be one of {', '.join(error.options)}: {name!r}"
+    behind = error.__cause__ or error.__context__
+    cause = behind if isinstance(behind, OmegaConfBaseException) else error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()] or [type(cause).__name__]
     text = lines[0].removesuffix(".")
     key = next((line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key:")), "")
@@ -231,10 +259,10 @@ def explain(error: Exception) -> str:
         text = f"{key}: {text}"
     known = list(flatten(asdict(Config())))
     leaves = {name.split(".")[-1]: name for name in known}
-    if text.startswith("there is no key") and (
-        close := difflib.get_close_matches(key, known, 1) or difflib.get_close_matches(key.split(".")[-1], leaves, 1)
-    ):
-        text += f"; did you mean '{leaves.get(close[0], close[0])}'?"
+    if text.startswith("there is no key"):
+        last = key.split(".")[-1]
+        close = difflib.get_close_matches(key, known, 1) or difflib.get_close_matches(last, leaves, 1)
+        text += f"; did you mean '{leaves.get(close[0], close[0])}'?" if close else "; params.yaml has those there are"
     return text
 
 
@@ -250,12 +278,13 @@ def check(config: Config) -> None:
 
     _at_least(0, seed=config.seed, **{"synthesize.seed": synthesize.seed})
     try:
-        codecs.lookup(data.encoding)
-    except LookupError:
-        raise ConfigError(f"data.encoding must be an encoding that Python knows: {data.encoding!r}; try utf-8") from None
+        "".encode(data.encoding)  # unlike codecs.lookup, refuses codecs that are not for text, such as base64
+    except (LookupError, ValueError):
+        raise ConfigError(
+            f"data.encoding must be an encoding that Python knows: {data.encoding!r}; try utf-8"
+        ) from None
     _one_of("data.newline", data.newline, _NEWLINES)
-    if not 0 <= data.validation_fraction < 1:
-        raise ConfigError(f"data.validation_fraction must be >= 0 and < 1: {data.validation_fraction}")
+    _fraction(**{"data.validation_fraction": data.validation_fraction})
 
     _one_of("model.cell", model.cell, CELLS)
     _one_of("model.dtype", model.dtype, _DTYPES)
@@ -263,22 +292,29 @@ def check(config: Config) -> None:
     _positive(**{"model.init_scale": model.init_scale, "gradcheck.large_scale": gradcheck.large_scale})
 
     _one_of("optimizer.name", optimizer.name, OPTIMIZERS)
-    _positive(
-        **{
-            "optimizer.learning_rate": optimizer.learning_rate,
-            "optimizer.epsilon": optimizer.epsilon,
-            "optimizer.clip_value": optimizer.clip_value,
-        }
-    )
+    _one_of("optimizer.schedule", optimizer.schedule, SCHEDULES)
+    for name in ("learning_rate", "epsilon", "clip_value", "clip_norm", "final_fraction"):
+        if (value := getattr(optimizer, name)) is not None:
+            _positive(**{f"optimizer.{name}": value})
+    for name in ("decay", "beta1", "beta2", "momentum"):
+        _fraction(**{f"optimizer.{name}": getattr(optimizer, name)})
+    _fraction(**{"model.dropout": model.dropout, "train.smoothing": train.smoothing})
+    if not (optimizer.weight_decay >= 0 and math.isfinite(optimizer.weight_decay)):
+        raise ConfigError(f"optimizer.weight_decay must be >= 0 and finite: {optimizer.weight_decay}")
+    if optimizer.final_fraction > 1:
+        raise ConfigError(f"optimizer.final_fraction must be > 0 and <= 1: {optimizer.final_fraction}")
+    _at_least(1, **{"optimizer.periods": optimizer.periods})
+    _at_least(0, **{"optimizer.warmup_steps": optimizer.warmup_steps})
 
     for name in ("steps", "seq_length", "batch_size", "log_every", "checkpoint_every", "threads"):
         _at_least(1, **{f"train.{name}": getattr(train, name)})
-    for name in ("validate_every", "sample_every", "sample_until", "sample_length", "final_sample_length"):
+    for name in ("validate_every", "sample_every", "sample_until", "sample_length", "final_sample_length", "patience"):
         _at_least(0, **{f"train.{name}": getattr(train, name)})
-    if not 0 <= train.smoothing < 1:
-        raise ConfigError(f"train.smoothing must be >= 0 and < 1: {train.smoothing}; the reference has 0.999")
-    if train.stop_at_smooth_loss is not None:
-        _positive(**{"train.stop_at_smooth_loss": train.stop_at_smooth_loss})
+    for name in ("stop_at_smooth_loss", "max_seconds"):
+        if (value := getattr(train, name)) is not None:
+            _positive(**{f"train.{name}": value})
+    if train.patience and not train.validate_every:
+        raise ConfigError(f"train.patience={train.patience} needs validations; set train.validate_every to 1 or more")
 
     for name in ("seq_length", "batch_size", "workers"):
         _at_least(1, **{f"gradcheck.{name}": getattr(gradcheck, name)})
@@ -286,9 +322,12 @@ def check(config: Config) -> None:
         _at_least(1, **{"gradcheck.hidden_size": gradcheck.hidden_size})
     _positive(**{"gradcheck.step": gradcheck.step, "gradcheck.threshold": gradcheck.threshold})
 
+    _one_of("synthesize.model", synthesize.model, ("last", "best"))
     _at_least(0, **{"synthesize.length": synthesize.length, "synthesize.top_k": synthesize.top_k})
     if not (synthesize.temperature >= 0 and math.isfinite(synthesize.temperature)):
-        raise ConfigError(f"synthesize.temperature must be >= 0: {synthesize.temperature}; 0 is the most likely character")
+        raise ConfigError(
+            f"synthesize.temperature must be >= 0: {synthesize.temperature}; 0 is the most likely character"
+        )
     if not 0 < synthesize.top_p <= 1:
         raise ConfigError(f"synthesize.top_p must be > 0 and <= 1: {synthesize.top_p}; 1 keeps every character")
     _one_of("synthesize.on_unknown", synthesize.on_unknown, ("error", "skip"))
@@ -308,6 +347,12 @@ def _at_least(bound: int, **values: int) -> None:
     for key, value in values.items():
         if value < bound:
             raise ConfigError(f"{key} must be >= {bound}: {value}")
+
+
+def _fraction(**values: float) -> None:
+    for key, value in values.items():
+        if not 0 <= value < 1:
+            raise ConfigError(f"{key} must be >= 0 and < 1: {value}")
 
 
 def _positive(**values: float) -> None:

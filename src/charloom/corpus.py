@@ -45,9 +45,9 @@ class Corpus:
 
 
 def prepare(path: Path, folder: Path, *, encoding: str, newline: str, validation_fraction: float) -> Summary:
-    """Read the text at `path` twice, once for its vocabulary and once for its ids, and write both into `folder`.
+    r"""Read the text at `path` twice, once for its vocabulary and once for its ids, and write both into `folder`.
 
-    `newline` is "universal" (\\r\\n and \\r become \\n) or "keep". The last `validation_fraction` of the characters,
+    `newline` is "universal" (\r\n and \r become \n) or "keep". The last `validation_fraction` of the characters,
     rounded to a whole one, is the validation text. Raises DataError for a text that cannot be trained on.
     """
     seen = np.zeros(_LAST_CODE_POINT + 1, bool)
@@ -115,7 +115,11 @@ def read_text(path: Path, *, encoding: str, newline: str = "universal") -> str:
 
 def _write_ids(path: Path, vocabulary: Vocabulary, characters: int, pieces: Iterator[str]) -> None:
     with path.open("wb") as file:
-        header = {"descr": np.lib.format.dtype_to_descr(vocabulary.dtype), "fortran_order": False, "shape": (characters,)}
+        header = {
+            "descr": np.lib.format.dtype_to_descr(vocabulary.dtype),
+            "fortran_order": False,
+            "shape": (characters,),
+        }
         np.lib.format.write_array_header_1_0(file, header)
         for piece in pieces:
             file.write(vocabulary.encode(piece).tobytes())

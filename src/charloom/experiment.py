@@ -17,11 +17,10 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
 
 from charloom import sweep
 from charloom.command import end_with_parent, exit_code
-from charloom.config import Config, from_composed, one_line_errors, project_root, register
+from charloom.config import Composed, Config, from_composed, one_line_errors, project_root, register
 from charloom.errors import CharloomError
 from charloom.stages import gradcheck, plot, prepare, synthesize, track, train
 
@@ -49,7 +48,7 @@ def _main() -> None:
         raise _failures[0]
 
 
-def _job(composed: DictConfig) -> float:
+def _job(composed: Composed) -> float:
     """One run; its validation loss, or smooth loss where nothing is validated, for sweepers that look for the least."""
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)

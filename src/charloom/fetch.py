@@ -73,13 +73,11 @@ def fetch(corpus: Published, folder: Path, *, url: str | None = None) -> bool:
         raise ConfigError(f"--url must be an http or https address: {source!r} ({_reason(error)})") from error
     except (requests.RequestException, ValueError) as error:
         raise EnvironmentFault(
-            f"{source} could not be downloaded ({_reason(error)}); "
-            "check the network or give a mirror with --url"
+            f"{source} could not be downloaded ({_reason(error)}); check the network or give a mirror with --url"
         ) from error
     except OSError as error:
         raise EnvironmentFault(
-            f"{target} could not be written ({_reason(error)}); "
-            "make room for it or give another folder with --to"
+            f"{target} could not be written ({_reason(error)}); make room for it or give another folder with --to"
         ) from error
     return True
 
@@ -131,9 +129,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _run(argv: Sequence[str] | None) -> None:
     known = ", ".join(CORPORA)
-    parser = _Parser(
-        prog="python -m charloom.fetch", description="Download a published corpus and check its sha256."
-    )
+    parser = _Parser(prog="python -m charloom.fetch", description="Download a published corpus and check its sha256.")
     parser.add_argument("name", help=f"one of: {known}")
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="instead of the project's data/downloads")
     parser.add_argument("--url", help="a mirror to download from; the content must be the same")

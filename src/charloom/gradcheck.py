@@ -4,8 +4,8 @@
     complex_step   g_n = Im L(θ + iξ) / ξ, ξ = 1e-20      nothing is subtracted: exact to rounding
 
 The numerical side calls the network's forward pass and nothing else; gradients are raw, never clipped. Source of the
-complex step: Squire and Trapp, Using complex variables to estimate derivatives of real functions, SIAM Review 40 (1998).
-Knows nothing about training.
+complex step: Squire and Trapp, Using complex variables to estimate derivatives of real functions, SIAM Review 40
+(1998). Knows nothing about training.
 """
 
 from collections.abc import Callable, Iterable
@@ -207,8 +207,8 @@ def step_sweep(
 ) -> list[SweepPoint]:
     """How the relative error depends on the step ξ, for `entries` of each tensor.
 
-    They are drawn among the tenth with the largest gradients, so that the curve shows the method and not how close to zero
-    the smallest entry happens to be.
+    They are drawn among the tenth with the largest gradients, so that the curve shows the method and not how close to
+    zero the smallest entry happens to be.
     """
     _, analytic = analytic_gradient(network, window)
     indices = {}

@@ -56,9 +56,7 @@ class Model:
                 f"synthesize.prime has {error}; choose from the training text or set synthesize.on_unknown=skip"
             ) from None
         state = read(self.network, ids[:-1], self.network.zero_state(1))
-        for i in sample(
-            self.network, int(ids[-1]), state, rng=rng, temperature=temperature, top_k=top_k, top_p=top_p
-        ):
+        for i in sample(self.network, int(ids[-1]), state, rng=rng, temperature=temperature, top_k=top_k, top_p=top_p):
             yield self.vocabulary.characters[i]
 
     def generate(

@@ -8,7 +8,7 @@ Only time is a loop, and that loop is the cell's; all else is done for the T ste
 complex parameters, so that the gradient check can use the complex step. Knows nothing about files, training or text.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,8 @@ IntArray = NDArray[np.integer]
 class Parameters(Mapping[str, Array]):
     """All parameters of a network in one contiguous `vector`, and named views into it.
 
-    The view of the first layer's U is m×K like in the equations, but its columns are contiguous in the vector: the input
-    drive U x_t is then a gather of rows.
+    The view of the first layer's U is m×K like in the equations, but its columns are contiguous in the vector: the
+    input drive U x_t is then a gather of rows.
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]], dtype: DTypeLike) -> None:
@@ -59,11 +59,13 @@ class Parameters(Mapping[str, Array]):
 class Network:
     """A recurrent network that reads characters and foretells the next one.
 
-    K = `vocabulary_size`, m = `hidden_size`. `parameters` holds W, U, b (the cell's gates stacked along the rows), V and c;
-    the layers above the first are `layer1.W` and so on. `gradients` has the same names and shapes.
+    K = `vocabulary_size`, m = `hidden_size`. `parameters` holds W, U, b (the cell's gates stacked along the rows), V
+    and c; the layers above the first are `layer1.W` and so on. `gradients` has the same names and shapes.
     """
 
-    def __init__(self, *, vocabulary_size: int, hidden_size: int, cell: str = "rnn", layers: int = 1, dtype: DTypeLike) -> None:
+    def __init__(
+        self, *, vocabulary_size: int, hidden_size: int, cell: str = "rnn", layers: int = 1, dtype: DTypeLike
+    ) -> None:
         self.vocabulary_size, self.hidden_size, self.cell, self.layers = vocabulary_size, hidden_size, cell, layers
         self.dtype = np.dtype(dtype)
         shapes = self.shapes(vocabulary_size=vocabulary_size, hidden_size=hidden_size, cell=cell, layers=layers)
@@ -75,17 +77,19 @@ class Network:
     def shapes(*, vocabulary_size: int, hidden_size: int, cell: str, layers: int) -> dict[str, tuple[int, ...]]:
         """The parameters' shapes by name, in their order in the vector."""
         K, m = vocabulary_size, hidden_size
-        rows = CELLS[cell].gates * m
         shapes: dict[str, tuple[int, ...]] = {}
         for layer in range(layers):
             prefix = f"layer{layer}." if layer else ""
-            shapes |= {f"{prefix}W": (rows, m), f"{prefix}U": (rows, m if layer else K), f"{prefix}b": (rows,)}
+            of_cell = CELLS[cell].shapes(m, inputs=m if layer else K)
+            shapes |= {prefix + name: shape for name, shape in of_cell.items()}
         return shapes | {"V": (K, m), "c": (K,)}
 
     def initialize(self, scale: float, *, rng: np.random.Generator) -> None:
-        """Draw the weights from N(0, scale²), in the order of their names; biases are zero."""
+        """Draw the weights from N(0, scale²), in their order; biases are zero, but for what the cell says."""
         for array in self.parameters.values():
             array[...] = rng.normal(0.0, scale, array.shape) if array.ndim > 1 else 0.0
+        for of_layer in self.parameters.layers:
+            CELLS[self.cell].initialize(of_layer)
 
     def astype(self, dtype: DTypeLike) -> "Network":
         """A copy of this network in another type."""
@@ -104,20 +108,23 @@ class Network:
         """The state at the start of a text: zeros (layers, states, B, m), where states is 1 for a plain cell."""
         return np.zeros((self.layers, CELLS[self.cell].states, batch_size, self.hidden_size), self.dtype)
 
-    def forward(self, inputs: IntArray, targets: IntArray, state: Array) -> tuple[Any, Array]:
+    def forward(
+        self, inputs: IntArray, targets: IntArray, state: Array, masks: Sequence[Array] = ()
+    ) -> tuple[Any, Array]:
         """The loss of a window in nats, summed over T steps, the mean over B streams; and the state after it.
 
-        `inputs` and `targets` are ids (T, B), `state` is (layers, states, B, m). The loss is a NumPy scalar of the
-        network's type.
+        `inputs` and `targets` are ids (T, B), `state` is (layers, states, B, m). `masks`, where given, has an array
+        (T·B, m) for each layer but the last: what that layer's h is multiplied with on its way up (dropout). The loss
+        is a NumPy scalar of the network's type.
         """
         window = self._window(inputs.shape)
-        state_last = self._recur(window, inputs, state)
+        state_last = self._recur(window, inputs, state, masks)
         return window.loss(self.parameters, targets.reshape(-1)), state_last
 
     def logits(self, inputs: IntArray, state: Array) -> tuple[Array, Array]:
         """The outputs o_t (T, B, K) for the ids `inputs` (T, B), and the state after them. The buffer is used again."""
         window = self._window(inputs.shape)
-        state_last = self._recur(window, inputs, state)
+        state_last = self._recur(window, inputs, state, ())
         return window.outputs(self.parameters).reshape(*inputs.shape, -1), state_last
 
     def backward(self, inputs: IntArray) -> Parameters:
@@ -134,26 +141,28 @@ class Network:
         dh = np.dot(do, params["V"], out=window.dh)  # (TB, m)
         for layer in reversed(range(self.layers)):
             cell, of, dgrads = window.cells[layer], params.layers[layer], grads.layers[layer]
-            d_drive, d_product = cell.backward(of, dh.reshape(*inputs.shape, m))
+            d_drive, d_product = cell.backward(of, dh.reshape(*inputs.shape, m), dgrads)
             d_drive, d_product = (d.reshape(-1, d.shape[-1]) for d in (d_drive, d_product))  # (TB, gates·m)
             np.dot(d_product.T, cell.h[:-1].reshape(-1, m), out=dgrads["W"])
             np.dot(window.ones, d_drive, out=dgrads["b"])
             if layer:
-                np.dot(d_drive.T, window.cells[layer - 1].h[1:].reshape(-1, m), out=dgrads["U"])
+                np.dot(d_drive.T, window.below[layer - 1], out=dgrads["U"])
                 dh = np.dot(d_drive, of["U"], out=window.dh)
+                if window.masks:
+                    np.multiply(dh, window.masks[layer - 1], out=dh)
             else:
                 np.dot(window.one_hot(inputs.reshape(-1)), d_drive, out=dgrads["U"].T)
         return grads
 
-    def _recur(self, window: "_Window", inputs: IntArray, state: Array) -> Array:
+    def _recur(self, window: "_Window", inputs: IntArray, state: Array, masks: Sequence[Array]) -> Array:
         """Fill every layer's h; the state after the window."""
-        m = self.hidden_size
+        window.masks = masks
         state_last = np.empty_like(state)
         for layer, cell in enumerate(window.cells):
             of = self.parameters.layers[layer]
             drive = cell.drive.reshape(-1, cell.drive.shape[-1])  # (TB, gates·m)
             if layer:
-                np.dot(window.cells[layer - 1].h[1:].reshape(-1, m), of["U"].T, out=drive)
+                np.dot(window.pass_up(layer - 1), of["U"].T, out=drive)
             else:
                 of["U"].T.take(inputs.reshape(-1), axis=0, out=drive, mode="clip")
             np.add(drive, of["b"], out=drive)
@@ -181,6 +190,8 @@ class _Window:
         K, m, dtype = network.vocabulary_size, network.hidden_size, network.dtype
         self._B = B
         self.cells = [CELLS[network.cell](T, B, m, dtype) for _ in range(network.layers)]
+        self.below = [cell.h[1:].reshape(T * B, m) for cell in self.cells[:-1]]  # what the layers above read
+        self.masks: Sequence[Array] = ()
         self.ones = np.ones(T * B, dtype)
         self.dh = np.empty((T * B, m), dtype)
         self._o = np.empty((T * B, K), dtype)
@@ -190,6 +201,12 @@ class _Window:
         self._first = np.arange(T * B) * K  # where each row of o begins
         self._one_hot = np.zeros((K, T * B), dtype)
         self._columns = np.arange(T * B)
+
+    def pass_up(self, layer: int) -> Array:
+        """The h of a layer as the layer above reads it, (TB, m)."""
+        h = self.cells[layer].h[1:].reshape(self.below[layer].shape)
+        self.below[layer] = h * self.masks[layer] if self.masks else h
+        return self.below[layer]
 
     def outputs(self, params: Parameters) -> Array:
         """o_t = V h_t + c for all steps and streams, (TB, K)."""

@@ -1,7 +1,7 @@
 """The figures, each a function from plain values to the bytes of a PNG. The only module that knows matplotlib.
 
-The same values give the same bytes: a figure holds no date and no version, and neither the style nor the fonts of whoever
-draws it. Knows nothing about files.
+The same values give the same bytes: a figure holds no date and no version, and neither the style nor the fonts of
+whoever draws it. Knows nothing about files.
 """
 
 import io
@@ -62,9 +62,7 @@ def _png(draw: Callable[P, Figure]) -> Callable[P, bytes]:
             figure = draw(*args, **kwargs)
             png = io.BytesIO()
             FigureCanvasAgg(figure)
-            figure.savefig(
-                png, format="png", dpi=DPI, metadata={"Software": None}
-            )  # the version would stand there
+            figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None})  # the version would stand there
         return png.getvalue()
 
     return drawn
@@ -82,9 +80,9 @@ def loss(
 ) -> Figure:
     """The smooth loss over the update steps, between the losses of single windows and the uniform model's T ln K.
 
-    `losses` and `smooth_losses` are in nats per window of T = `seq_length` characters, one for each of `steps`, of which
-    there is at least one. `validation` holds nats per character by step, and may be empty; it is drawn T times as high.
-    The axis at the right has bits per character, L / (T ln 2).
+    `losses` and `smooth_losses` are in nats per window of T = `seq_length` characters, one for each of `steps`, of
+    which there is at least one. `validation` holds nats per character by step, and may be empty; it is drawn T times
+    as high. The axis at the right has bits per character, L / (T ln 2).
     """
     T, K = seq_length, vocabulary_size
     uniform = T * math.log(K)
@@ -95,16 +93,18 @@ def loss(
     figure = Figure((WIDTH, 4.9), layout="constrained")
     ax = figure.add_subplot()
     ax.plot(steps, losses, color=_FAINT, linewidth=0.6, marker="o" if lone else "", markersize=4)
-    ax.axhline(uniform, color=_GREY, linewidth=0.8)
+    end = max([steps[-1], *validation])
+    ax.plot([0, end], [uniform, uniform], color=_GREY, linewidth=0.8)
     ax.plot(steps, smooth_losses, color=_ACCENT, linewidth=2, marker="o" if lone else "")
     ax.plot(list(validation), validation_losses, "D", color=_INK, markersize=5, markeredgecolor="white")
 
     every = [*losses, *smooth_losses, *validation_losses, uniform]
     bottom, top = min(every), max(every)
-    height = max(top - bottom, 10.0)
+    if top - bottom < 10:  # one row, or a training that learns nothing: no drama
+        bottom, top = bottom - 5, top + 5
+    height = top - bottom
     ax.set_ylim(bottom - 0.06 * height, top + 0.1 * height)
-    end = max(steps[-1], *validation)
-    ax.set_xlim(0, 1.28 * end)  # with room for the labels behind the curves
+    ax.set_xlim(0, 1.3 * end)  # with room for the labels behind the curves
     ticks = [tick for tick in MaxNLocator(6, integer=True).tick_values(0, end) if tick <= end]
     ax.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
 
@@ -116,17 +116,25 @@ def loss(
     if validation:
         labels.append((validation_losses[-1], f"Validation {validation_losses[-1]:.1f}", _INK))
     labels.sort()
-    for y, (_, text, colour) in zip(
-        _apart([label[0] for label in labels], 0.062 * height), labels, strict=True
-    ):
-        ax.text(end * 1.025, y, text, color=colour, va="center")
-    uniform_model = f"Uniform model: {T} ln {K} = {uniform:.1f}"
-    ax.text(end * 1.26, uniform + 0.012 * height, uniform_model, color=_GREY, ha="right", va="bottom")
+    places = _apart([place for place, _, _ in labels], 0.062 * height)
+    for place, (_, text, colour) in zip(places, labels, strict=True):
+        ax.text(end * 1.025, place, text, color=colour, va="center")
+    ax.annotate(
+        f"Uniform model: {T} ln {K} = {uniform:.1f}",
+        (end, uniform),
+        (-2, 4),
+        textcoords="offset points",
+        ha="right",
+        color=_GREY,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},  # a loss that never falls lies behind
+    )
 
     ax.set(xlabel="Update step", ylabel="Smooth loss (nats per window)")
     ax.grid(axis="y")
     per_bit = T * math.log(2)
-    bits = ax.secondary_yaxis("right", functions=(lambda nats: nats / per_bit, lambda bits: bits * per_bit))
+    bits = ax.secondary_yaxis(
+        "right", functions=(lambda nats: np.divide(nats, per_bit), lambda bits: np.multiply(bits, per_bit))
+    )
     bits.set_ylabel("Bits per character")
     bits.spines["right"].set_visible(True)
     if lone:
@@ -142,9 +150,9 @@ def loss(
 def gradient_errors(errors: Mapping[str, Any]) -> Figure:
     """The largest absolute and relative error of each tensor's gradient, by both methods, for both sets of weights.
 
-    `errors` is what the gradient check left behind: `central` and `complex_step`, and the same under `large_weights`, each
-    with `max_absolute_error`, `max_relative_error` and `max_scaled_error` by tensor. The reference's figures are marked. An
-    error of zero has a place of its own at the left end of the axis.
+    `errors` is what the gradient check left behind: `central` and `complex_step`, and the same under `large_weights`,
+    each with `max_absolute_error`, `max_relative_error` and `max_scaled_error` by tensor. The reference's figures are
+    marked. An error of zero has a place of its own at the left end of the axis.
     """
     tensors = list(errors["central"])
     weights = {"initial": errors, "large": errors["large_weights"]}
@@ -153,9 +161,7 @@ def gradient_errors(errors: Mapping[str, Any]) -> Figure:
 
     figure = Figure((WIDTH, 1.9 + 0.5 * len(tensors)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
-    for place, (ax, measure) in enumerate(
-        zip(panels, ("max_absolute_error", "max_relative_error"), strict=True)
-    ):
+    for place, (ax, measure) in enumerate(zip(panels, ("max_absolute_error", "max_relative_error"), strict=True)):
         values = {
             (method, which): np.array([weights[which][method][tensor][measure] for tensor in tensors])
             for method in styles
@@ -167,9 +173,7 @@ def gradient_errors(errors: Mapping[str, Any]) -> Figure:
             _, marker, colour = styles[method]
             fill = colour if which == "initial" else "white"
             xs = np.where(found == 0, zero, found)
-            ax.plot(
-                xs, rows + lane, marker, color=colour, markerfacecolor=fill, markersize=5.5, clip_on=False
-            )
+            ax.plot(xs, rows + lane, marker, color=colour, markerfacecolor=fill, markersize=5.5, clip_on=False)
         ax.plot(
             list(marks.values()),
             [row - 0.3 for row in marks],
@@ -201,18 +205,12 @@ def gradient_errors(errors: Mapping[str, Any]) -> Figure:
         for which, fill in (("initial", colour), ("large", "white"))
     ]
     handles.append(
-        Line2D(
-            [], [], linestyle="", marker="|", color=_INK, markersize=11, markeredgewidth=2, label="reference"
-        )
+        Line2D([], [], linestyle="", marker="|", color=_INK, markersize=11, markeredgewidth=2, label="reference")
     )
-    figure.legend(
-        handles=handles, loc="outside lower left", ncols=3, frameon=False, fontsize=_SMALL, handletextpad=0.2
-    )
+    figure.legend(handles=handles, loc="outside lower left", ncols=3, frameon=False, fontsize=_SMALL, handletextpad=0.2)
 
     scaled = max(
-        found["max_scaled_error"]
-        for checked in weights.values()
-        for found in checked["complex_step"].values()
+        found["max_scaled_error"] for checked in weights.values() for found in checked["complex_step"].values()
     )
     verdict = "passed" if errors["passed"] else "FAILED"
     _headline(
@@ -227,8 +225,8 @@ def gradient_errors(errors: Mapping[str, Any]) -> Figure:
 def step_sweep(rows: Iterable[tuple[str, float, str, float]], *, step: float) -> Figure:
     """The largest relative error against the step ξ: the central difference's V beside the complex step's plateau.
 
-    Each row is (method, ξ, tensor, largest relative error); the tensor "all" is drawn strong, the others faint. `step` is
-    the ξ of the gradient check, which is marked.
+    Each row is (method, ξ, tensor, largest relative error); the tensor "all" is drawn strong, the others faint. `step`
+    is the ξ of the gradient check, which is marked.
     """
     curves: dict[str, dict[str, list[tuple[float, float]]]] = {"central": {}, "complex_step": {}}
     for method, xi, tensor, error in rows:
@@ -239,7 +237,7 @@ def step_sweep(rows: Iterable[tuple[str, float, str, float]], *, step: float) ->
     every = [error for tensors in curves.values() for points in tensors.values() for _, error in points]
     zero = _log_axis(panels["central"], "y", every)
     for method, ax in panels.items():
-        _log_axis(ax, "x", [xi for points in curves[method].values() for xi, _ in points])
+        _log_axis(ax, "x", [step, *(xi for points in curves[method].values() for xi, _ in points)])
         for tensor, points in sorted(curves[method].items(), key=lambda curve: curve[0] == "all"):
             xi, error = np.array(sorted(points)).T
             strong = tensor == "all"
@@ -257,8 +255,8 @@ def step_sweep(rows: Iterable[tuple[str, float, str, float]], *, step: float) ->
     ax = panels["central"]
     central, complex_step = (np.array(sorted(curves[method]["all"])).T for method in curves)
     best = central[1].argmin()
-    _slope(ax, *central[:, :best], -1, "rounding\n∝ 1/ξ", ha="left")
-    _slope(ax, *central[:, best + 1 :], 2, "truncation\n∝ ξ²", ha="right")
+    _slope(ax, central[:, :best], -1, "rounding\n∝ 1/ξ", ha="left")
+    _slope(ax, central[:, best + 1 :], 2, "truncation\n∝ ξ²", ha="right")
     ax.axvline(step, color=_GREY, linewidth=0.8, zorder=1)
     ax.annotate(
         f"ξ = {_scientific(step)}",
@@ -306,10 +304,8 @@ def samples(samples: Sequence[Mapping[str, Any]], *, most: int = 8) -> Figure:
     Each has `step`, `smooth_loss` in nats per window, and `text`, of which eight lines are shown. Characters that
     cannot be drawn, control characters among them, are boxes.
     """
-    chosen = [
-        samples[i]
-        for i in np.unique(np.linspace(0, len(samples) - 1, min(most, len(samples))).round().astype(int))
-    ]
+    evenly = np.linspace(0, len(samples) - 1, min(most, len(samples))).round().astype(int)
+    chosen = [samples[i] for i in evenly]
     pages = [_page_lines(sample["text"]) for sample in chosen]
 
     pitch, gap, margin = 0.185, 0.24, 0.2  # inches: of a line, between samples, around
@@ -320,21 +316,14 @@ def samples(samples: Sequence[Mapping[str, Any]], *, most: int = 8) -> Figure:
     def put(x: float, y: float, text: str, **style: Any) -> None:
         figure.text(x / WIDTH, 1 - y / height, text, va="baseline", parse_math=False, **style)
 
-    put(
-        margin,
-        0.35,
-        f"{'From noise to words: ' if len(pages) > 1 else ''}what the network writes",
-        weight="bold",
-        size=12.5,
-    )
+    title = "What the network writes" + (", from noise to words" if len(pages) > 1 else "")
+    put(margin, 0.35, title, weight="bold", size=12.5)
     if not pages:
         put(margin, top + 0.1, "No samples were taken: train.sample_every is 0.", color=_GREY)
     y = top
     for sample, lines in zip(chosen, pages, strict=True):
         rule = 1 - (y - gap / 2 - 0.06) / height
-        figure.add_artist(
-            Line2D([margin / WIDTH, 1 - margin / WIDTH], [rule, rule], color=_FAINT, linewidth=0.7)
-        )
+        figure.add_artist(Line2D([margin / WIDTH, 1 - margin / WIDTH], [rule, rule], color=_FAINT, linewidth=0.7))
         put(margin, y + 0.13, f"Step {sample['step']:,}", weight="bold", size=10, color=_ACCENT)
         put(margin, y + 0.13 + pitch, f"smooth loss {sample['smooth_loss']:.1f}", size=_SMALL, color=_GREY)
         for n, line in enumerate(lines):
@@ -404,13 +393,12 @@ def _log_axis(ax: Axes, which: Literal["x", "y"], values: Iterable[float]) -> fl
         }
     )
     ax.minorticks_off()
-    return 10.0**zero
+    return float(10.0**zero)
 
 
-def _slope(
-    ax: Axes, xi: Vector, error: Vector, power: int, text: str, *, ha: Literal["left", "right"]
-) -> None:
-    """A dashed line ∝ ξ^power above the points, where two or more of them are between zero and saturation."""
+def _slope(ax: Axes, points: Vector, power: int, text: str, *, ha: Literal["left", "right"]) -> None:
+    """A dashed line ∝ ξ^power above the points, (ξ, error) by columns, if two of them are sound."""
+    xi, error = points
     sound = (error > 0) & (error < 0.3)  # a relative error has no room to grow beyond about 1
     if sound.sum() < 2:
         return

@@ -8,8 +8,8 @@ _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
 def quality(text: str, training_text: str) -> dict[str, float | int]:
     """Figures of a text: its size, how much of it is words that the training text has, how much is copied.
 
-    `known_word_fraction` is the share of its words that occur in the training text (0 without words), and `longest_copy`
-    the length of the longest passage that stands in the training text to the letter.
+    `known_word_fraction` is the share of its words that occur in the training text (0 without words), and
+    `longest_copy` the length of the longest passage that stands in the training text to the letter.
 
     >>> quality("the cat zat", "on the cat sat the dog")["known_word_fraction"]
     0.6666666666666666

@@ -4,7 +4,8 @@ Knows nothing about files or about how the figures were drawn.
 """
 
 import base64
-import unicodedata
+import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,7 +36,7 @@ def page(
         for checked in (errors, errors["large_weights"])
         for found in checked["complex_step"].values()
     ]
-    return _TEMPLATE.render(
+    html = _TEMPLATE.render(
         summary=summary,
         errors=errors,
         worst_scaled_error=max(scaled_errors),
@@ -47,43 +48,40 @@ def page(
         parameters=parameters,
         figures={name: base64.b64encode(png).decode("ascii") for name, png in figures.items()},
     )
+    return _visible(html)
+
+
+_NOT_IN_HTML = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def _visible(text: str) -> str:
-    """The text with pictures in the place of control characters, which HTML does not allow, and of lone surrogates.
+    r"""The text with pictures in the place of what HTML cannot hold: control characters and lone surrogates.
 
-    >>> _visible("a\\x00b\\tc")
-    'a␀b\\tc'
+    >>> _visible("a\x00b\tc")
+    'a␀b\tc'
     """
 
-    def visible(character: str) -> str:
-        if character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cs"):
-            return character
-        code_point = ord(character)
-        return (
-            chr(0x2400 + code_point)
-            if code_point < 0x20
-            else "␡"
-            if code_point == 0x7F
-            else "\N{REPLACEMENT CHARACTER}"
-        )
+    def picture(match: re.Match[str]) -> str:
+        code_point = ord(match[0])
+        return chr(0x2400 + code_point) if code_point < 0x20 else "\N{REPLACEMENT CHARACTER}"
 
-    return "".join(map(visible, text))
+    return _NOT_IN_HTML.sub(picture, text)
 
 
 def _figure(value: Any) -> str:
-    """A figure as it stands in a table.
+    """A figure as it is read, four digits where it is not a count.
 
-    >>> [_figure(value) for value in (True, None, 100000, 1.63251, 2.2e-16, "rnn", "")]
-    ['yes', 'none', '100,000', '1.633', '2.2e-16', 'rnn', '""']
+    >>> [_figure(value) for value in (100000, 1.63251, None)]
+    ['100,000', '1.633', 'none']
     """
-    if isinstance(value, bool):
-        return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:,.4g}"
-    return "none" if value is None else str(value) or '""'
+    return "none" if value is None else f"{value:.4g}"
+
+
+def _parameter(value: Any) -> str:
+    """A parameter to the last digit, as it may stand in params.yaml."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _scientific(value: float) -> str:
@@ -99,7 +97,7 @@ def _scientific(value: float) -> str:
 _SOURCE = """\
 {% macro figure(name, alt, caption) %}
 <figure>
-<div class="card"><img alt="{{ alt }}" src="data:image/png;base64,{{ figures[name] }}"></div>
+<div class="card" tabindex="0"><img alt="{{ alt }}" src="data:image/png;base64,{{ figures[name] }}"></div>
 <figcaption>{{ caption }}</figcaption>
 </figure>
 {% endmacro %}
@@ -154,14 +152,16 @@ figure { margin: 1rem 0 2rem; }
 figcaption { margin-top: 0.5rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.32rem 0.9rem 0.32rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
+th, td { padding: 0.32rem 0.9rem 0.32rem 0; border-bottom: 1px solid var(--line); text-align: left;
+  vertical-align: top; }
 th { font-weight: 600; }
 .facts th { font-weight: normal; color: var(--quiet); }
 .facts td { overflow-wrap: anywhere; }
-.numbers { white-space: nowrap; font-size: 0.92rem; }
+.numbers { min-width: 100%; white-space: nowrap; font-size: 0.92rem; }
 .numbers td, .numbers thead th { text-align: right; }
-.numbers thead tr:first-child th { border-bottom: 0; }
+.numbers thead tr:first-child * { border-bottom: 0; text-align: center; }
 .numbers .part th { padding-top: 1rem; text-align: left; color: var(--accent); }
+.whole { white-space: nowrap; }
 .reference { color: var(--quiet); }
 .failed { color: var(--bad); font-weight: 600; }
 pre { margin: 0; padding: 0.7rem 0.9rem; border-radius: 6px; background: var(--tint); white-space: pre-wrap;
@@ -181,7 +181,8 @@ pre { margin: 0; padding: 0.7rem 0.9rem; border-radius: 6px; background: var(--t
 <h2>Key figures</h2>
 <table class="facts">
 <tr><th scope="row">Corpus</th><td>{{ summary.path }}, {{ summary.characters | figure }} characters:
-{{ summary.train_characters | figure }} to train on, {{ summary.validation_characters | figure }} to validate</td></tr>
+{{ summary.train_characters | figure }} to train on, {{ summary.validation_characters | figure }} for validation
+</td></tr>
 <tr><th scope="row">Vocabulary, K</th><td>{{ summary.vocabulary_size | figure }} characters</td></tr>
 <tr><th scope="row">Update steps</th><td>{{ metrics.steps | figure }}
 {%- if metrics.stopped == "smooth_loss" %}, ended at train.stop_at_smooth_loss{% endif %}</td></tr>
@@ -192,8 +193,9 @@ pre { margin: 0; padding: 0.7rem 0.9rem; border-radius: 6px; background: var(--t
 {%- if metrics.validation_bits_per_char is none %}not measured
 {%- else %}{{ "%.3f" | format(metrics.validation_bits_per_char) }}{% endif %}</td></tr>
 <tr><th scope="row">Gradient check</th><td>
-{%- if errors.passed %}passed{% else %}<span class="failed">failed</span>{% endif %}, worst error
-{{ worst_scaled_error | scientific }} of a tensor’s largest entry (threshold {{ errors.threshold | scientific }})</td></tr>
+{%- if errors.passed %}passed{% else %}<span class="failed">failed</span>{% endif %}; worst error
+<span class="whole">{{ worst_scaled_error | scientific }}</span> of a tensor’s largest entry, threshold
+<span class="whole">{{ errors.threshold | scientific }}</span></td></tr>
 </table>
 
 <h2>Training</h2>
@@ -203,14 +205,15 @@ windows, the diamonds the validation text, the thin line a model to which all ch
 
 <h2>Gradients</h2>
 <p>Every entry of the hand-written gradient against two numerical ones: central differences with a step of
-{{ errors.step | scientific }}, as in the reference, and the complex step, which subtracts nothing and is exact to rounding.
-The check is passed where every entry agrees with the complex step to {{ errors.threshold | scientific }} of its tensor’s
-largest entry, and with the central difference to what rounding and truncation leave of it.</p>
-<div class="scroll">
+{{ errors.step | scientific }} (the reference’s is 1e-5), and the complex step, which subtracts nothing and is exact to
+rounding. The check is passed where every entry agrees with the complex step to {{ errors.threshold | scientific }} of
+its tensor’s largest entry, and with the central difference to what rounding and truncation leave of it.</p>
+<div class="scroll" tabindex="0">
 <table class="numbers">
 <thead>
-<tr><th></th><th colspan="4" scope="colgroup">Central difference</th><th colspan="3" scope="colgroup">Complex step</th></tr>
-<tr><th scope="col"></th><th scope="col">absolute</th><th scope="col" class="reference">reference</th>
+<tr><td></td><th colspan="4" scope="colgroup">Central difference</th>
+<th colspan="3" scope="colgroup">Complex step</th></tr>
+<tr><td></td><th scope="col">absolute</th><th scope="col" class="reference">reference</th>
 <th scope="col">relative</th><th scope="col" class="reference">reference</th>
 <th scope="col">absolute</th><th scope="col">relative</th><th scope="col">scaled</th></tr>
 </thead>
@@ -224,13 +227,13 @@ largest entry, and with the central difference to what rounding and truncation l
 </tbody>
 </table>
 </div>
-<p class="note">The largest error of each tensor. The reference’s figures are of a plain recurrent network with 100 hidden
-units and its initial weights.</p>
+<p class="note">The largest error of each tensor. The reference’s figures are of a plain recurrent network with 100
+hidden units and its initial weights.</p>
 {{ figure("gradcheck", "Gradient errors by tensor",
 "The same figures on logarithmic axes.") }}
 {{ figure("step_sweep", "Relative error against the step",
-"Why two methods: the central difference loses digits to truncation where its step is long and to rounding where it is short;
-the complex step has no such choice to make.") }}
+"Why two methods: the central difference loses digits to truncation where its step is long and to rounding where it is
+short; the complex step has no such choice to make.") }}
 
 <h2>From noise to words</h2>
 {{ figure("samples", "Samples from the first step to the last",
@@ -240,14 +243,14 @@ the complex step has no such choice to make.") }}
 {% for sample in samples %}
 <h3>Step {{ sample.step | figure }} <span>smooth loss {{ "%.2f" | format(sample.smooth_loss) }}</span></h3>
 <pre dir="auto">
-{{ sample.text | visible }}</pre>
+{{ sample.text }}</pre>
 {% else %}
 <p>None were taken.</p>
 {% endfor %}
 
 <h2>The synthesized text</h2>
 <pre dir="auto">
-{{ text | visible }}</pre>
+{{ text }}</pre>
 {% if quality %}
 <h3>Its figures</h3>
 <table class="facts">
@@ -260,7 +263,7 @@ the complex step has no such choice to make.") }}
 <h2>Parameters of the run</h2>
 <table class="facts">
 {% for name, value in parameters.items() %}
-<tr><th scope="row">{{ name }}</th><td>{{ value | figure | visible }}</td></tr>
+<tr><th scope="row">{{ name }}</th><td>{{ value | parameter }}</td></tr>
 {% endfor %}
 <tr><th scope="row">sha256 of the corpus</th><td>{{ summary.sha256 }}</td></tr>
 </table>
@@ -270,5 +273,5 @@ the complex step has no such choice to make.") }}
 """
 
 _environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-_environment.filters |= {"visible": _visible, "figure": _figure, "scientific": _scientific}
+_environment.filters |= {"figure": _figure, "parameter": _parameter, "scientific": _scientific}
 _TEMPLATE = _environment.from_string(_SOURCE)

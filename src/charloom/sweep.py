@@ -94,7 +94,9 @@ def note_failure(folder: Path, config: Config | None, error: CharloomError) -> N
 
 def read_jobs(folder: Path) -> list[Job]:
     """The jobs that have left something in the sweep's folder, by their numbers."""
-    return sorted((_read_job(path.parent.parent) for path in folder.glob("*/.hydra/overrides.yaml")), key=lambda j: j.number)
+    return sorted(
+        (_read_job(path.parent.parent) for path in folder.glob("*/.hydra/overrides.yaml")), key=lambda j: j.number
+    )
 
 
 def _read_job(folder: Path) -> Job:
@@ -120,6 +122,9 @@ def _write(folder: Path, jobs: Sequence[Job]) -> None:
     print(f"{'job':>4}  {'smooth loss':>11}  {'bits/char':>9}  {'validation':>10}  overrides", file=sys.stderr)
     for job in sorted(jobs, key=lambda job: job.figures.get("smooth_loss", math.inf)):
         figures = (job.figures.get(name) for name in _FIGURES)
-        texts = (f"{'-' if value is None else format(value, '.3f'):>{n}}" for value, n in zip(figures, (11, 9, 10), strict=True))
+        texts = (
+            f"{'-' if value is None else format(value, '.3f'):>{n}}"
+            for value, n in zip(figures, (11, 9, 10), strict=True)
+        )
         print(f"{job.number:>4}  {'  '.join(texts)}  {' '.join(job.overrides)}  {job.error}".rstrip(), file=sys.stderr)
     print(f"summary in {folder / 'sweep.csv'}", file=sys.stderr)

@@ -1,14 +1,16 @@
 """Writing text: one character after the other, each drawn from what the network foretells.
 
-Knows nothing about files. Drawing from softmax(o / τ) is done as argmax(o + τ G), G standard Gumbel noise (Gumbel 1954;
-Maddison, Tarlow, Minka, A* sampling, 2014): one pass for every temperature, 0 included, and the noise is drawn in blocks.
+Knows nothing about files. Drawing from softmax(o / τ) is done as argmax(o + τ G), G standard Gumbel noise (Gumbel
+1954; Maddison, Tarlow, Minka, A* sampling, 2014): one pass for every temperature, 0 included, and the noise is drawn
+in blocks.
 """
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from charloom.network import Array, Network
+from charloom.cells.cell import Array
+from charloom.network import Network
 
 _BLOCK = 256  # characters whose noise is drawn at once
 

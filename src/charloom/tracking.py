@@ -67,6 +67,39 @@ _NOTE = "mlflow.note.content"  # what its page of a run shows as the description
 _POINTS = 1000  # metrics that MLflow takes at once
 _PARAMETERS = 100
 
+# The most telling error first: of a wide table, the page shows what fits.
+_ERROR_COLUMNS = (
+    "weights",
+    "method",
+    "tensor",
+    "max_relative_error",
+    "max_absolute_error",
+    "max_scaled_error",
+    "entries",
+    "exact_zeros",
+)
+
+# What the list of runs shows, under the name by which the page finds it among the experiment's tags.
+_VIEW_NAME = "charloom"
+_VIEW = {
+    "searchFilter": "",
+    "orderByKey": "attributes.start_time",
+    "orderByAsc": False,
+    "startTime": "ALL",
+    "lifecycleFilter": "Active",
+    "datasetsFilter": [],
+    "modelVersionFilter": "All Runs",
+    "selectedColumns": [
+        "metrics.`smooth_loss`",
+        "metrics.`validation_bits_per_char`",
+        "params.`model.cell`",
+        "params.`model.hidden_size`",
+        "params.`optimizer.name`",
+        "params.`optimizer.learning_rate`",
+        "params.`train.steps`",
+    ],
+}
+
 # MLflow's own defaults wait four minutes for a server that is gone and twenty for one that hangs. What is set
 # outside stays.
 _ENVIRONMENT = {
@@ -192,9 +225,7 @@ def close_parent(
         return
     columns = list(dict.fromkeys(column for row in rows for column in row))
     figures = [(value, row) for row in rows if isinstance(value := row.get(best), int | float)]
-    winner = min(
-        figures, key=lambda figure: figure[0] if math.isfinite(figure[0]) else math.inf, default=None
-    )
+    winner = min(figures, key=lambda figure: figure[0] if math.isfinite(figure[0]) else math.inf, default=None)
     try:
         with _opened(tracking, "the sweep's runs are there, its summary is not") as store:
             try:
@@ -309,11 +340,9 @@ def _read(config: Config, inp: Path, result: Result) -> _Contents:
             },
             parameters=_texts(config),
             metrics=relative + figures + curves,
-            error_table={column: [row[column] for row in rows] for column in (rows[0] if rows else ())},
+            error_table={column: [_brief(row[column]) for row in rows] for column in _ERROR_COLUMNS},
             samples={f"samples/step-{sample['step']:08d}.txt": sample["text"] for sample in samples},
-            artifacts=[
-                (inp / name, str(Path(name).parent)) for name in result.files if name not in _NOT_SENT
-            ],
+            artifacts=[(inp / name, str(Path(name).parent)) for name in result.files if name not in _NOT_SENT],
             corpus=corpus,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -333,9 +362,7 @@ def _curves(history: list[dict[str, str]], seq_length: int) -> Iterator[tuple[st
 
 
 def _note(exact: dict[str, float], central: dict[str, float]) -> str:
-    rows = [
-        f"| {tensor} | {exact[tensor]:.2e} | {central[tensor]:.2e} |" for tensor in exact if tensor in central
-    ]
+    rows = [f"| {tensor} | {exact[tensor]:.2e} | {central[tensor]:.2e} |" for tensor in exact if tensor in central]
     return "\n".join(
         [
             "The gradient's largest relative error, by the complex step and by central differences:",
@@ -358,7 +385,7 @@ def _send(client: "MlflowClient", run: "Run", contents: _Contents) -> None:
     points = (Metric(name, value, run.info.start_time, step) for name, value, step in contents.metrics)
     while batch := list(islice(points, _POINTS)):
         client.log_batch(run_id, metrics=batch, synchronous=True)
-    # As text, just as it stands in the file: of numbers, log_table keeps ten decimals, and 1e-12 becomes 0.
+    # As text: of numbers, log_table keeps ten decimals, and 1e-12 becomes 0.
     client.log_table(run_id, contents.error_table, "gradcheck/relative_errors.json")
     for path, folder in contents.artifacts:
         client.log_artifact(run_id, str(path), folder)
@@ -390,6 +417,13 @@ def _texts(config: Config) -> dict[str, str]:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _brief(figure: str) -> str:
+    """A number's digits cut to what a table's cell shows: of more, it would hide the exponent."""
+    with suppress(ValueError):  # a word
+        return figure if figure.isdigit() else f"{float(figure):.3e}"
+    return figure
 
 
 def _model_name(config: Config) -> str:
@@ -548,12 +582,13 @@ def serve(tracking: TrackingConfig, *, port: int | None = None, browser: bool = 
     """
     with _opened(tracking, "its pages cannot be shown") as store:
         empty = not store.client.search_runs([store.experiment_id], max_results=1)
+        store.client.set_experiment_tag(store.experiment_id, f"mlflow.sharedViewState.{_VIEW_NAME}", json.dumps(_VIEW))
     if empty:
         print(
             "There are no runs yet; `make repro` or `python -m charloom.experiment` makes the first.",
             flush=True,
         )
-    view = f"#/experiments/{store.experiment_id}/runs?workflowType=machine_learning"
+    view = f"#/experiments/{store.experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={_VIEW_NAME}"
     if store.uri.startswith(("http://", "https://")):
         _show(f"{_shown(store.uri).rstrip('/')}/{view}", browser)
         raise SystemExit(0)
@@ -626,15 +661,11 @@ def _free_port(wanted: int | None) -> int:
             return int(probe.getsockname()[1])
     if wanted is None:
         raise EnvironmentFault("the ports from 5000 to 5099 are all taken; name a free one with --port")
-    raise EnvironmentFault(
-        f"port {wanted} cannot be had; name another with --port, or none for the first free one"
-    )
+    raise EnvironmentFault(f"port {wanted} cannot be had; name another with --port, or none for the first free one")
 
 
 def _main() -> NoReturn:
-    parser = argparse.ArgumentParser(
-        prog="python -m charloom.tracking", description="Show the runs in MLflow."
-    )
+    parser = argparse.ArgumentParser(prog="python -m charloom.tracking", description="Show the runs in MLflow.")
     parser.add_argument("--port", type=int, help="default: the first free one from 5000")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
     parser.add_argument("overrides", nargs="*", help="such as tracking=server tracking.uri=http://host:5000")

@@ -5,17 +5,21 @@
 Yields what happened; what is logged, drawn or saved is the caller's to decide. Knows nothing about files.
 """
 
-from collections.abc import Iterator
+import math
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from charloom.cells.cell import Array
 from charloom.errors import DataError, StateError
-from charloom.network import Array, Network
+from charloom.network import Network
 from charloom.optimizers import Optimizer
 from charloom.vocabulary import Ids
 
+LearningRate = Callable[[int, float], float]
 EVALUATION_WINDOW = 256  # characters; the loss does not depend on it
 
 
@@ -31,16 +35,32 @@ class Update:
 class Training:
     """A training at some point of its course: everything that the next update depends on.
 
-    The text is cut into B streams of `stream_length` characters that follow one another; each stream's last target is the
-    next stream's first character. Position n of all streams is read together, T characters a step; the pass ends when
-    position >= stream_length - T (for one stream: len(text) - T - 1, as in the reference), and what is left of the
-    streams by then, fewer than 2T characters, waits for no one: the next pass begins at 0 with a zero state.
+    The text is cut into B streams of `stream_length` characters that follow one another; each stream's last target is
+    the next stream's first character. Position n of all streams is read together, T characters a step; the pass ends
+    when position >= stream_length - T (for one stream: len(text) - T - 1, as in the reference), and what is left of
+    the streams by then, fewer than 2T characters, waits for no one: the next pass begins at 0 with a zero state.
+
+    It is meant to end after `steps` updates or `max_seconds` seconds (None: no such end), whichever is first;
+    `learning_rate` gives η of a step from its number and the progress towards that end, 0 to 1, and None leaves the
+    optimizer's as it is. `best` are the parameters with the least validation loss that `note_validation` was told of.
 
     `ids` may be a memory map. Raises DataError if the streams are shorter than a window.
     """
 
     def __init__(
-        self, network: Network, optimizer: Optimizer, ids: Ids, *, seq_length: int, batch_size: int, smoothing: float
+        self,
+        network: Network,
+        optimizer: Optimizer,
+        ids: Ids,
+        *,
+        seq_length: int,
+        batch_size: int,
+        smoothing: float,
+        steps: int | None = None,
+        max_seconds: float | None = None,
+        learning_rate: LearningRate | None = None,
+        dropout: float = 0.0,
+        dropout_rng: np.random.Generator | None = None,
     ) -> None:
         T, B = seq_length, batch_size
         if len(ids) < B * T + 1:
@@ -55,17 +75,60 @@ class Training:
         self.state = network.zero_state(B)
         self.step = self.epoch = self.position = 0
         self.loss = self.smooth_loss = float("nan")
+        self.steps, self.max_seconds, self._learning_rate = steps, max_seconds, learning_rate
+        self._dropout, self._dropout_rng = dropout, dropout_rng
+        self.best = network.parameters.vector.copy()
+        self.best_step, self.best_validation, self.validations_since_best = 0, math.inf, 0
+        self._seconds_before, self._started = 0.0, time.monotonic()
 
-    def updates(self, until: int) -> Iterator[Update]:
-        """Go on to step `until`, and tell of each update. Raises StateError for a loss that is not finite."""
-        while self.step < until:
+    @property
+    def seconds(self) -> float:
+        """The time that the training has taken, also before it was resumed."""
+        return self._seconds_before + time.monotonic() - self._started
+
+    @seconds.setter
+    def seconds(self, seconds: float) -> None:
+        self._seconds_before, self._started = seconds, time.monotonic()
+
+    @property
+    def progress(self) -> float:
+        """How far the training has come towards its end, 0 to 1."""
+        in_steps = self.step / self.steps if self.steps else 0.0
+        in_time = self.seconds / self.max_seconds if self.max_seconds else 0.0
+        return min(1.0, max(in_steps, in_time))
+
+    def updates(self) -> Iterator[Update]:
+        """Update after update, without end: who asks decides when to stop.
+
+        Raises StateError for a loss that is not finite.
+        """
+        while True:
+            if self._learning_rate is not None:
+                self.optimizer.learning_rate = self._learning_rate(self.step + 1, self.progress)
             yield self._update()
+
+    def note_validation(self, loss: float) -> None:
+        """Keep the parameters of now as the best, if this validation loss is below all before."""
+        if loss < self.best_validation:
+            self.best_step, self.best_validation, self.validations_since_best = self.step, loss, 0
+            self.best[:] = self.network.parameters.vector
+        else:
+            self.validations_since_best += 1
+
+    def _masks(self) -> list[Array]:
+        """Dropout masks for an update: 0 with the probability `dropout`, else what keeps the mean."""
+        if self._dropout_rng is None or not self._dropout:
+            return []
+        network, kept = self.network, 1 - self._dropout
+        shape = (self.seq_length * self.state.shape[2], network.hidden_size)
+        draws = (self._dropout_rng.random(shape, np.float32) < kept for _ in range(network.layers - 1))
+        return [np.divide(draw, kept, dtype=network.dtype) for draw in draws]
 
     def _update(self) -> Update:
         T, network = self.seq_length, self.network
         window = self._streams[:, self.position : self.position + T + 1].T
         inputs, targets = window[:-1], window[1:]  # (T, B)
-        loss, state = network.forward(inputs, targets, self.state)
+        loss, state = network.forward(inputs, targets, self.state, self._masks())
         loss = float(loss)
         if not np.isfinite(loss):
             raise StateError(
@@ -93,14 +156,17 @@ class Training:
     def arrays(self) -> dict[str, Array]:
         """The arrays of the state, by name; not copies."""
         optimizer = {f"optimizer.{name}": array for name, array in self.optimizer.state.items()}
-        return {**self.network.parameters, "state": self.state, **optimizer}
+        return {**self.network.parameters, "state": self.state, "best": self.best, **optimizer}
 
     def values(self) -> dict[str, Any]:
         """The numbers of the state, by name."""
         return {name: getattr(self, name) for name in _VALUES}
 
     def restore(self, arrays: dict[str, Array], values: dict[str, Any]) -> None:
-        """Go to the point that `arrays` and `values` were taken at. Raises StateError if they are of another training."""
+        """Go to the point that `arrays` and `values` were taken at.
+
+        Raises StateError if they are of another training.
+        """
         own = self.arrays()
         for name, array in own.items():
             other = arrays.get(name)
@@ -114,7 +180,17 @@ class Training:
             setattr(self, name, values[name])
 
 
-_VALUES = ("step", "epoch", "position", "loss", "smooth_loss")
+_VALUES = (
+    "step",
+    "epoch",
+    "position",
+    "loss",
+    "smooth_loss",
+    "best_step",
+    "best_validation",
+    "validations_since_best",
+    "seconds",
+)
 
 
 def evaluate(network: Network, ids: Ids) -> float:

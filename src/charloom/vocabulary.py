@@ -51,7 +51,10 @@ class Vocabulary:
         return table
 
     def encode(self, text: str) -> Ids:
-        """The ids of the text's characters, shape (len(text),). Raises DataError, with the unknown characters listed."""
+        """The ids of the text's characters, shape (len(text),).
+
+        Raises DataError, with the unknown characters listed.
+        """
         table = self._id_of_code_point
         ids = table[np.minimum(code_points_of(text), len(table) - 1)]
         if (ids < 0).any():

@@ -1,7 +1,7 @@
 """The work folder of a training, `.charloom/<fingerprint>/`: its lock, its last two checkpoints and its history.
 
-What is here survives a kill at any moment: a checkpoint is whole or not there, and the history reaches the disk before the
-checkpoint that counts its rows. DVC does not manage this folder. Knows nothing about networks.
+What is here survives a kill at any moment: a checkpoint is whole or not there, and the history reaches the disk
+before the checkpoint that counts its rows. DVC does not manage this folder. Knows nothing about networks.
 """
 
 import json
@@ -17,8 +17,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from charloom import checkpoint
+from charloom.cells.cell import Array
 from charloom.errors import EnvironmentFault, StateError
-from charloom.network import Array
 
 Row = dict[str, Any]
 
@@ -34,8 +34,8 @@ class Saved:
 class WorkFolder:
     """A context in which this process alone trains what has this fingerprint.
 
-    `history` is the list of rows to date. Raises EnvironmentFault if another process holds the folder or if it cannot be
-    written to.
+    `history` is the list of rows to date. Raises EnvironmentFault if another process holds the folder or if it cannot
+    be written to.
     """
 
     def __init__(self, root: Path, fingerprint: str) -> None:
@@ -105,6 +105,8 @@ class WorkFolder:
 
     def discard(self) -> None:
         """Remove the folder: its training is done, and its result is elsewhere."""
+        for path in self._checkpoints():  # before the history: a kill in between must not leave them without it
+            path.unlink()
         shutil.rmtree(self.path)
 
     def _checkpoints(self) -> list[Path]:
@@ -121,6 +123,9 @@ class WorkFolder:
         if len(history) < rows:
             raise StateError(f"{self._journal} has {len(history)} rows where its checkpoint counts {rows}")
         temporary = self._journal.with_suffix(".tmp")
-        temporary.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        with temporary.open("w", encoding="utf-8") as file:
+            file.writelines(line + "\n" for line in lines)
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(self._journal)
         self.history, self._written = history, rows

@@ -6,8 +6,10 @@ network's.
 """
 
 from charloom.cells.cell import Cell
+from charloom.cells.gru import GRU
+from charloom.cells.lstm import LSTM
 from charloom.cells.rnn import RNN
 
-CELLS: dict[str, type[Cell]] = {"rnn": RNN}
+CELLS: dict[str, type[Cell]] = {"rnn": RNN, "gru": GRU, "lstm": LSTM}
 
-__all__ = ["CELLS", "RNN", "Cell"]
+__all__ = ["CELLS", "GRU", "LSTM", "RNN", "Cell"]

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -22,6 +23,15 @@ class Cell(ABC):
     drive: Array
     h: Array
 
+    @classmethod
+    def shapes(cls, m: int, inputs: int) -> dict[str, tuple[int, ...]]:
+        """The shapes of the cell's parameters by name, where `inputs` is the length of x_t."""
+        return {"W": (cls.gates * m, m), "U": (cls.gates * m, inputs), "b": (cls.gates * m,)}
+
+    @classmethod  # noqa: B027 - a cell may well have nothing to set
+    def initialize(cls, params: Mapping[str, Array]) -> None:
+        """Set what does not begin as small weights and zero biases."""
+
     @abstractmethod
     def __init__(self, T: int, B: int, m: int, dtype: Any) -> None:
         """Allocate all buffers; nothing is allocated in `forward` and `backward`."""
@@ -35,10 +45,11 @@ class Cell(ABC):
         """The state after the window, (states, B, m), a copy."""
 
     @abstractmethod
-    def backward(self, params: Mapping[str, Array], dh: Array) -> tuple[Array, Array]:
+    def backward(self, params: Mapping[str, Array], dh: Array, grads: Mapping[str, Array]) -> tuple[Array, Array]:
         """The loss's gradients for `drive` and for the product W h_{t-1}, both (T, B, gates·m).
 
-        `dh` (T, B, m) is what comes down on each h_t from above; it may be overwritten.
+        `dh` (T, B, m) is what comes down on each h_t from above. Of `grads` the cell fills what only it knows:
+        parameters beside W, U and b.
         """
 
 
@@ -48,3 +59,11 @@ def rows(array: Array) -> list[Array]:
     Measured at m = 100, float64: 1.0 µs for a vector's product with W, 1.35 µs for that of a row.
     """
     return list(array[:, 0] if array.shape[1] == 1 else array)
+
+
+def sigmoid(a: Array) -> None:
+    """σ(a) in place, as (1 + tanh(a / 2)) / 2: no overflow, and NumPy's tanh is vectorized."""
+    np.multiply(a, 0.5, a)
+    np.tanh(a, a)
+    np.multiply(a, 0.5, a)
+    np.add(a, 0.5, a)

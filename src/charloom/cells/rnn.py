@@ -34,7 +34,7 @@ class RNN(Cell):
     def last_state(self) -> Array:
         return self.h[-1:].copy()
 
-    def backward(self, params: Mapping[str, Array], dh: Array) -> tuple[Array, Array]:
+    def backward(self, params: Mapping[str, Array], dh: Array, grads: Mapping[str, Array]) -> tuple[Array, Array]:
         W, from_next, add, multiply = params["W"], self._product, np.add, np.multiply
         h = self.h[1:]
         np.subtract(1, multiply(h, h, out=self._slope), out=self._slope)  # tanh' from the output value

@@ -3,6 +3,8 @@
 import csv
 import json
 import multiprocessing
+import os
+import threading
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
@@ -37,7 +39,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
     with (
         threadpool_limits(1),
         ProcessPoolExecutor(
-            options.workers, multiprocessing.get_context("spawn"), initializer=threadpool_limits, initargs=(1,)
+            options.workers, multiprocessing.get_context("spawn"), initializer=_start_worker
         ) as pool,
     ):
         network.initialize(config.model.init_scale, rng=rng)
@@ -50,18 +52,30 @@ def run(config: Config, inp: Path, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     _write(out, checks, sweep, options.step, options.threshold)
     print(gradcheck.table(checks))
-    if problems := [f"at {weights} weights {problem}" for weights, check in checks.items() for problem in check.problems]:
+    if problems := [
+        f"at {weights} weights {problem}" for weights, check in checks.items() for problem in check.problems
+    ]:
         raise GradientError("the gradient is wrong: " + "; ".join(problems))
     print("The gradient is the gradient of the loss: every entry is within its bound.")
 
 
-def _window(
-    network: Network, ids: np.ndarray, T: int, B: int, rng: np.random.Generator
-) -> gradcheck.Window:
+def _start_worker() -> None:
+    threadpool_limits(1)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def end_with_parent() -> None:
+        parent.join()
+        os._exit(1)  # a pool whose process was killed would wait for work for ever
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def _window(network: Network, ids: np.ndarray, T: int, B: int, rng: np.random.Generator) -> gradcheck.Window:
     if len(ids) < T * B + 1:
         raise DataError(
-            f"the training text has {len(ids)} characters, and the gradient check's {B} windows of {T} need {T * B + 1}; "
-            "give a longer text or lower gradcheck.seq_length"
+            f"the training text has {len(ids)} characters, and {B} windows of {T} to check the gradient on need "
+            f"{T * B + 1}; give a longer text or lower gradcheck.seq_length"
         )
     read = np.stack([ids[b * T : b * T + T + 1] for b in range(B)], axis=1)  # (T + 1, B)
     state = rng.uniform(-0.5, 0.5, network.zero_state(B).shape)
@@ -79,7 +93,13 @@ def _write(
         for weights, check in checks.items()
     }
     passed = not any(check.problems for check in checks.values())
-    result = {"passed": passed, "step": step, "threshold": threshold, **methods["initial"], "large_weights": methods["large"]}
+    result = {
+        "passed": passed,
+        "step": step,
+        "threshold": threshold,
+        **methods["initial"],
+        "large_weights": methods["large"],
+    }
     (out / "errors.json").write_text(json.dumps(result, indent=2) + "\n", encoding="ascii")
 
     figures = ("max_absolute_error", "max_relative_error", "max_scaled_error", "entries", "exact_zeros")

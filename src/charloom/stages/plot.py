@@ -16,7 +16,7 @@ from charloom.errors import StateError
 
 
 def run(config: Config, inp: Path, out: Path) -> None:
-    """Draw the figures and the page from the stage folders in `inp` into `out`. Raises StateError where one is missing."""
+    """Draw the figures and the page from the stage folders in `inp`. Raises StateError where a file is missing."""
     summary = json.loads(_read(inp, "prepare/summary.json"))
     errors = json.loads(_read(inp, "gradcheck/errors.json"))
     sweep = csv.DictReader(io.StringIO(_read(inp, "gradcheck/step_sweep.csv")))
@@ -35,10 +35,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
         ),
         "gradcheck": plots.gradient_errors(errors),
         "step_sweep": plots.step_sweep(
-            [
-                (row["method"], float(row["step"]), row["tensor"], float(row["max_relative_error"]))
-                for row in sweep
-            ],
+            [(row["method"], float(row["step"]), row["tensor"], float(row["max_relative_error"])) for row in sweep],
             step=errors["step"],
         ),
         "samples": plots.samples(samples),

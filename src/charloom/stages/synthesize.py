@@ -2,7 +2,7 @@
 
 import json
 import sys
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from charloom.command import stage_main
 from charloom.config import Config
 from charloom.quality import quality
 
+_FILES = {"last": "model.npz", "best": "best.npz"}
 _MEASURED = 2_000_000  # characters of the training text that a written text is held against
 
 
@@ -21,7 +22,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
     prime = options.prime
     if options.prime_file:
         prime = corpus.read_text(Path(options.prime_file), encoding=config.data.encoding, newline=config.data.newline)
-    characters = model.load(inp / "train" / "model.npz").characters(
+    characters = model.load(inp / "train" / _FILES[options.model]).characters(
         rng=np.random.default_rng(options.seed),
         prime=prime,
         temperature=options.temperature,
@@ -29,6 +30,9 @@ def run(config: Config, inp: Path, out: Path) -> None:
         top_p=options.top_p,
         on_unknown=options.on_unknown,
     )
+    trained_on = corpus.load(inp / "prepare")
+    # The first is drawn here, so that a prime text that cannot be read costs no earlier sample.txt.
+    characters = chain([next(characters)], characters)
     out.mkdir(parents=True, exist_ok=True)
     with (out / "sample.txt").open("w", encoding="utf-8", newline="") as file:
         file.write(prime)
@@ -38,7 +42,6 @@ def run(config: Config, inp: Path, out: Path) -> None:
             sys.stdout.write(character)
     print()
 
-    trained_on = corpus.load(inp / "prepare")
     training_text = trained_on.vocabulary.decode(trained_on.train_ids[:_MEASURED])
     with (out / "sample.txt").open(encoding="utf-8", newline="") as file:
         file.seek(len(prime.encode()))

@@ -6,6 +6,7 @@ import json
 import math
 import sys
 import time
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from charloom import checkpoint, corpus
-from charloom.command import held_back_signals, stage_main
-from charloom.config import Config, TrainConfig, project_root
+from charloom.command import Interrupted, held_back_signals, stage_main
+from charloom.config import Config, OptimizerConfig, TrainConfig, project_root
 from charloom.errors import StateError
 from charloom.model import Model
 from charloom.network import Network
-from charloom.optimizers import OPTIMIZERS
+from charloom.optimizers import OPTIMIZERS, Optimizer
+from charloom.schedules import SCHEDULES, warm_up
 from charloom.synthesis import sample
 from charloom.training import Training, evaluate
 from charloom.work_folder import Row, WorkFolder
@@ -29,14 +31,14 @@ _SECONDS_BETWEEN_LINES = 10  # of the log, where there is no terminal
 
 
 def run(config: Config, inp: Path, out: Path) -> None:
-    """Write model.npz, history.csv, samples.jsonl and metrics.json into `out`.
+    """Write model.npz, best.npz (the same without validations), history.csv, samples.jsonl and metrics.json into `out`.
 
     Goes on from the last checkpoint of the same training, if there is one. Raises Interrupted, with a checkpoint kept,
     where a signal came.
     """
     text = corpus.load(inp / "prepare")
     seeds = np.random.default_rng(config.seed)
-    weights_rng, sample_rng = seeds.spawn(2)
+    weights_rng, sample_rng, dropout_rng = seeds.spawn(3)
     network = Network(
         vocabulary_size=len(text.vocabulary),
         hidden_size=config.model.hidden_size,
@@ -45,28 +47,36 @@ def run(config: Config, inp: Path, out: Path) -> None:
         dtype=config.model.dtype,
     )
     network.initialize(config.model.init_scale, rng=weights_rng)
-    optimizer = OPTIMIZERS[config.optimizer.name](
-        network.parameters.vector.size,
-        network.dtype,
-        learning_rate=config.optimizer.learning_rate,
-        epsilon=config.optimizer.epsilon,
-        clip_value=config.optimizer.clip_value,
-    )
     training = Training(
         network,
-        optimizer,
+        _optimizer(config.optimizer, network),
         text.train_ids,
         seq_length=config.train.seq_length,
         batch_size=config.train.batch_size,
         smoothing=config.train.smoothing,
+        steps=config.train.steps,
+        max_seconds=config.train.max_seconds,
+        learning_rate=partial(_learning_rate, config.optimizer),
+        dropout=config.model.dropout,
+        dropout_rng=dropout_rng,
     )
+    if config.train.max_seconds:
+        print(
+            f"the training ends after {config.train.max_seconds:g} s at the latest; how far it comes by then depends on "
+            "the machine: such a run is not reproducible bit for bit",
+            file=sys.stderr,
+        )
+    out.mkdir(parents=True, exist_ok=True)  # where this fails, it fails before the work
     with (
         threadpool_limits(config.train.threads),
+        np.errstate(all="ignore"),  # what is not finite is found, and said once
         WorkFolder(project_root(), fingerprint(config, text)) as work,
     ):
-        _train(config.train, training, text, sample_rng, work)
-        out.mkdir(parents=True, exist_ok=True)
+        _train(config.train, training, text, {"sample": sample_rng, "dropout": dropout_rng}, work)
         Model(network, text.vocabulary).save(out / "model.npz")
+        if training.best_step:
+            network.parameters.vector[:] = training.best
+        Model(network, text.vocabulary).save(out / "best.npz")
         _write(out, work.history, training, config.train)
         work.discard()
 
@@ -85,8 +95,29 @@ def fingerprint(config: Config, text: corpus.Corpus) -> str:
     return sha256.hexdigest()[:16]
 
 
+def _optimizer(options: OptimizerConfig, network: Network) -> Optimizer:
+    rule = OPTIMIZERS[options.name]
+    return rule(
+        network.parameters.vector.size,
+        network.dtype,
+        learning_rate=options.learning_rate,
+        clip_value=options.clip_value,
+        clip_norm=options.clip_norm,
+        **{name: getattr(options, name) for name in rule.options},
+    )
+
+
+def _learning_rate(options: OptimizerConfig, step: int, progress: float) -> float:
+    factor = SCHEDULES[options.schedule](progress, final_fraction=options.final_fraction, periods=options.periods)
+    return options.learning_rate * factor * warm_up(step, options.warmup_steps)
+
+
 def _train(
-    options: TrainConfig, training: Training, text: corpus.Corpus, sample_rng: np.random.Generator, work: WorkFolder
+    options: TrainConfig,
+    training: Training,
+    text: corpus.Corpus,
+    rngs: dict[str, np.random.Generator],
+    work: WorkFolder,
 ) -> None:
     def save() -> None:
         if not np.isfinite(training.network.parameters.vector).all():
@@ -94,59 +125,86 @@ def _train(
                 f"a parameter is no longer finite at step {training.step}; the last finite checkpoint is kept; lower "
                 "optimizer.learning_rate"
             )
-        work.save(training.arrays(), {**training.values(), "sample_rng": sample_rng.bit_generator.state})
+        states = {name: rng.bit_generator.state for name, rng in rngs.items()}
+        work.save(training.arrays(), {**training.values(), "rngs": states})
 
     if saved := work.resume():
         training.restore(saved.arrays, saved.values)
-        sample_rng.bit_generator.state = saved.values["sample_rng"]
+        for name, rng in rngs.items():
+            rng.bit_generator.state = saved.values["rngs"][name]
         print(f"going on from step {training.step:,} ({work.path})", file=sys.stderr)
 
     with _Progress(options, training) as progress, held_back_signals() as end_if_signalled:
-        try:
-            if not _done(options, training):
-                for update in training.updates(options.steps):
-                    last = _done(options, training)
-                    row = _row(options, training, text, sample_rng, last)
-                    if row is not None:
-                        work.append(row)
-                        progress.tell_row(row)
-                    if update.step % options.checkpoint_every == 0 or last:
-                        save()
-                    progress.advance()
-                    if last:
-                        break
-                    end_if_signalled()
-        except BaseException as error:
-            if not isinstance(error, Exception):  # a signal; after an error the last checkpoint stays the last
+        if _stopped(options, training):
+            return
+        for update in training.updates():
+            validation = _validation(options, training, text, last=False)
+            last = _stopped(options, training) is not None
+            if last and validation is None:
+                validation = _validation(options, training, text, last)
+            row = _row(options, training, text, validation, rngs["sample"], last)
+            if row is not None:
+                work.append(row)
+                progress.tell_row(row)
+            if update.step % options.checkpoint_every == 0 or last:
                 save()
-            raise
+            progress.advance()
+            if last:
+                break
+            try:
+                end_if_signalled()
+            except Interrupted:  # between two updates; a second signal may fall into one, and is not saved after
+                save()
+                raise
 
 
-def _done(options: TrainConfig, training: Training) -> bool:
+def _stopped(options: TrainConfig, training: Training) -> str | None:
+    """Why the training is at its end, if it is."""
     bound = options.stop_at_smooth_loss
-    return training.step >= options.steps or (bound is not None and training.smooth_loss <= bound)
+    if training.step >= options.steps:
+        return "steps"
+    if bound is not None and training.smooth_loss <= bound:
+        return "smooth_loss"
+    if options.patience and training.validations_since_best >= options.patience:
+        return "patience"
+    return "max_seconds" if training.progress >= 1 else None
+
+
+def _validation(options: TrainConfig, training: Training, text: corpus.Corpus, last: bool) -> float | None:
+    """The validation loss in nats per character, where it is due."""
+    if len(text.validation_ids) < 2 or not _due(training.step, options.validate_every, last):
+        return None
+    loss = evaluate(training.network, text.validation_ids)
+    training.note_validation(loss)
+    return loss
 
 
 def _row(
-    options: TrainConfig, training: Training, text: corpus.Corpus, sample_rng: np.random.Generator, last: bool
+    options: TrainConfig,
+    training: Training,
+    text: corpus.Corpus,
+    validation: float | None,
+    sample_rng: np.random.Generator,
+    last: bool,
 ) -> Row | None:
-    """What the history says of this step, if anything: losses, and where due the validation and a sample."""
+    """What the history says of this step, if anything: losses, the validation, and where due a sample."""
     step = training.step
-    validates = len(text.validation_ids) > 1 and _due(step, options.validate_every, last)
-    samples = step == 1 or last or (_due(step, options.sample_every) and step <= options.sample_until)
-    if not (step == 1 or _due(step, options.log_every, last) or validates or (samples and options.sample_every)):
+    samples = options.sample_every > 0 and (
+        step == 1 or last or (step % options.sample_every == 0 and step <= options.sample_until)
+    )
+    if not (step == 1 or _due(step, options.log_every, last) or validation is not None or samples):
         return None
     row: Row = {"step": step, "epoch": training.epoch, "loss": training.loss, "smooth_loss": training.smooth_loss}
-    if validates:
-        row["validation_nats_per_char"] = evaluate(training.network, text.validation_ids)
-    if samples and options.sample_every:
+    if validation is not None:
+        row["validation_nats_per_char"] = validation
+    if samples:
         drawn = sample(training.network, training.next_id, training.state[:, :, :1], rng=sample_rng)
         length = options.final_sample_length if last else options.sample_length
         row["sample"] = text.vocabulary.decode(islice(drawn, length))
     return row
 
 
-def _due(step: int, every: int, last: bool = False) -> bool:
+def _due(step: int, every: int, last: bool) -> bool:
     return every > 0 and (last or step % every == 0)
 
 
@@ -162,7 +220,9 @@ def _write(out: Path, history: list[Row], training: Training, options: TrainConf
                 noted = {"step": row["step"], "smooth_loss": row["smooth_loss"], "text": row["sample"]}
                 file.write(json.dumps(noted, ensure_ascii=False) + "\n")
     nats_per_char = training.smooth_loss / training.seq_length
-    validation = next((r["validation_nats_per_char"] for r in reversed(history) if "validation_nats_per_char" in r), None)
+    validation = next(
+        (r["validation_nats_per_char"] for r in reversed(history) if "validation_nats_per_char" in r), None
+    )
     metrics = {
         "steps": training.step,
         "epochs": training.epoch,
@@ -172,7 +232,9 @@ def _write(out: Path, history: list[Row], training: Training, options: TrainConf
         "bits_per_char": nats_per_char / math.log(2),
         "validation_nats_per_char": validation,
         "validation_bits_per_char": None if validation is None else validation / math.log(2),
-        "stopped": "steps" if training.step >= options.steps else "smooth_loss",
+        "best_step": training.best_step or None,
+        "best_validation_nats_per_char": training.best_validation if training.best_step else None,
+        "stopped": _stopped(options, training),
     }
     (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="ascii")
 
