@@ -1,0 +1,77 @@
+# charloom's commands. `make help` lists them. They need Python 3.11 or newer, git and make, and no activated environment.
+#
+# The environment stands in .venv, built from requirements.lock when first needed and brought up to date when the lock
+# changes. Tools are started as `python -m`, never by the scripts in .venv/bin: those hold the folder's absolute path, so a
+# .venv that was moved would break them.
+
+PYTHON ?= python3
+ARGS ?=
+SWEEP ?= preset=smoke optimizer.learning_rate=0.05,0.1 model.hidden_size=64,100
+
+STAMP := .venv/installed-from-lock
+
+# The stages in dvc.yaml call plain `python`. src is relative on purpose: an experiment that DVC runs in a copy of the tree
+# imports the copy's code.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PYTHONPATH := src
+export MLFLOW_DISABLE_TELEMETRY := true
+# DVC's default is a folder shared by all users of the machine.
+export DVC_SITE_CACHE_DIR := $(CURDIR)/.dvc/tmp/site-cache
+unexport PYTHONHOME
+
+# An environment whose interpreter went away is built again even where its stamp is fresh.
+BROKEN := $(shell .venv/bin/python -c '' 2>/dev/null || echo broken)
+
+.PHONY: help repro test lint bench ui sweep clean force
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make repro   run the whole pipeline (dvc repro); what has not changed is not run again'
+	@echo 'make test    run every test; make test ARGS="-k gradient -x" passes options to pytest'
+	@echo 'make lint    ruff, mypy and import-linter'
+	@echo 'make bench   measure speed against its rivals'
+	@echo 'make ui      open the MLflow UI on the recorded runs'
+	@echo 'make sweep   train every combination of $(SWEEP)'
+	@echo '             make sweep SWEEP="model=gru seed=1,2,3" for another'
+	@echo 'make clean   remove the caches of the tools; results, runs and .venv stay'
+	@echo
+	@echo 'The first command builds .venv from requirements.lock, with python3 or the one in PYTHON=python3.12.'
+	@echo 'To build it anew, delete .venv.'
+
+repro: $(STAMP)
+	@python -m dvc repro $(ARGS)
+
+test: $(STAMP)
+	@python -m pytest $(ARGS)
+
+lint: $(STAMP)
+	python -m ruff check
+	python -m ruff format --check
+	python -m mypy
+	python .venv/bin/lint-imports
+
+bench: $(STAMP)
+	@python benchmarks/bench.py $(ARGS)
+
+ui: $(STAMP)
+	@python -m charloom.tracking $(ARGS)
+
+sweep: $(STAMP)
+	python -m charloom.experiment -m $(SWEEP) $(ARGS)
+
+clean:
+	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# setuptools comes first, out of the same lock: what has no wheel is then built with it instead of with whatever is newest.
+$(STAMP): requirements.lock $(if $(BROKEN),force)
+	@test ! -e .venv/unfinished && .venv/bin/python -c 'import pip' 2>/dev/null || { \
+	    "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	        echo "charloom needs Python 3.11 or newer, found: $$("$(PYTHON)" --version 2>&1); try: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }; \
+	    "$(PYTHON)" -m venv --clear .venv; }
+	@echo 'Building the environment in .venv from requirements.lock; this takes a minute or two.'
+	@touch .venv/unfinished
+	@sed -n '/^setuptools==/,/[^\\]$$/p' requirements.lock > .venv/setuptools.lock
+	@python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r .venv/setuptools.lock
+	@python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes --use-pep517 --no-build-isolation -r requirements.lock
+	@mv .venv/unfinished $@ && touch $@
