@@ -22,6 +22,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ValueType
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
@@ -118,6 +119,7 @@ class SynthesizeConfig:
 
     model: str = MISSING
     length: int = MISSING
+    streams: int = MISSING
     temperature: float = MISSING
     top_k: int = MISSING
     top_p: float = MISSING
@@ -206,11 +208,14 @@ def one_line_errors() -> Iterator[None]:
         raise ConfigError(f"params.yaml or a file in conf/ is not UTF-8 ({error})") from error
 
 
+_LISTED = (ValueType.SIMPLE_CHOICE_SWEEP, ValueType.CHOICE_SWEEP, ValueType.RANGE_SWEEP)  # sweeps over given values
+
+
 def load(overrides: Sequence[str] = (), *, multirun: bool = False) -> Config:
     """Compose `conf/`, `params.yaml` and the overrides, as on the command line, and check the result.
 
     Where `out` is not given, it becomes the folder that Hydra would run in, or sweep in. For a multirun, overrides that
-    are swept are left out. Raises ConfigError.
+    are swept are left out, once their keys are known to exist. Raises ConfigError.
     """
     root = project_root()
     register()
@@ -219,6 +224,12 @@ def load(overrides: Sequence[str] = (), *, multirun: bool = False) -> Config:
         if multirun:
             parsed = OverridesParser.create().parse_overrides(list(overrides))
             overrides = [override.input_line or "" for override in parsed if not override.is_sweep_override()]
+            first = [
+                f"{override.get_key_element()}={next(override.sweep_string_iterator())}"
+                for override in parsed
+                if override.value_type in _LISTED
+            ]
+            compose("config", [*overrides, *first])  # for a swept key that there is not
         composed = compose("config", list(overrides), return_hydra_config=True)
         HydraConfig.instance().set_config(composed)
         folder = composed.hydra.sweep.dir if multirun else composed.hydra.run.dir
@@ -247,7 +258,7 @@ def explain(error: Exception) -> str:
         group, _, name = str(error.missing_cfg_file).partition("/")
         return f"{group} must be one of {', '.join(error.options)}: {name!r}"
     behind = error.__cause__ or error.__context__
-    cause = behind if isinstance(behind, OmegaConfBaseException) else error
+    cause = behind if isinstance(behind, OmegaConfBaseException) and "full_key" in str(behind) else error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()] or [type(cause).__name__]
     text = lines[0].removesuffix(".")
     key = next((line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key:")), "")
@@ -257,6 +268,10 @@ def explain(error: Exception) -> str:
         text = f"there is no key '{key}'"
     elif key and key not in text:
         text = f"{key}: {text}"
+    if "missing mandatory value" in text and key:
+        text = f"{key} has no value; params.yaml must give it one"
+    elif "Cannot merge DictConfig" in str(error):
+        text = "params.yaml or a file in conf/ holds something other than keys with their values"
     known = list(flatten(asdict(Config())))
     leaves = {name.split(".")[-1]: name for name in known}
     if text.startswith("there is no key"):
@@ -322,6 +337,7 @@ def check(config: Config) -> None:
         _at_least(1, **{"gradcheck.hidden_size": gradcheck.hidden_size})
     _positive(**{"gradcheck.step": gradcheck.step, "gradcheck.threshold": gradcheck.threshold})
 
+    _at_least(1, **{"synthesize.streams": synthesize.streams})
     _one_of("synthesize.model", synthesize.model, ("last", "best"))
     _at_least(0, **{"synthesize.length": synthesize.length, "synthesize.top_k": synthesize.top_k})
     if not (synthesize.temperature >= 0 and math.isfinite(synthesize.temperature)):

@@ -9,9 +9,9 @@ fails is noted, and the sweep goes on; it then ends with the list of what failed
 
 import json
 import math
+import multiprocessing
 import os
 import sys
-from multiprocessing import current_process
 from pathlib import Path
 
 import hydra
@@ -52,8 +52,10 @@ def _job(composed: Composed) -> float:
     """One run; its validation loss, or smooth loss where nothing is validated, for sweepers that look for the least."""
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
-    if current_process().name != "MainProcess":  # a launcher's worker
+    if multiprocessing.current_process().name != "MainProcess":  # a launcher's worker
         end_with_parent()
+        # joblib's start method is unknown to the processes that the gradient check starts, and would end them.
+        multiprocessing.set_start_method("spawn", force=True)
     config = None
     try:
         config = from_composed(composed, default_out=str(folder))

@@ -36,13 +36,17 @@ class Model:
         self,
         *,
         rng: np.random.Generator,
+        streams: int = 1,
         prime: str = "",
         temperature: float = 1.0,
         top_k: int = 0,
         top_p: float = 1.0,
         on_unknown: str = "error",
     ) -> Iterator[str]:
-        """Characters without end, one at a time, that go on from the prime text (which is not among them).
+        """Characters without end that go on from the prime text (which is not among them), one for each stream at a
+        time.
+
+        What is yielded is a string of `streams` characters, the n-th of which goes on with the n-th text.
 
         Without a prime text the network starts as after a line break. `on_unknown` "skip" leaves out characters of the
         prime text that are not in the vocabulary; "error" raises DataError with a list of them.
@@ -56,8 +60,10 @@ class Model:
                 f"synthesize.prime has {error}; choose from the training text or set synthesize.on_unknown=skip"
             ) from None
         state = read(self.network, ids[:-1], self.network.zero_state(1))
-        for i in sample(self.network, int(ids[-1]), state, rng=rng, temperature=temperature, top_k=top_k, top_p=top_p):
-            yield self.vocabulary.characters[i]
+        first, state = np.repeat(ids[-1:], streams), np.repeat(state, streams, axis=2)
+        drawn = sample(self.network, first, state, rng=rng, temperature=temperature, top_k=top_k, top_p=top_p)
+        for together in drawn:
+            yield self.vocabulary.decode(together.tolist())
 
     def generate(
         self,

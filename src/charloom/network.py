@@ -8,6 +8,7 @@ Only time is a loop, and that loop is the cell's; all else is done for the T ste
 complex parameters, so that the gradient check can use the complex step. Knows nothing about files, training or text.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -84,6 +85,16 @@ class Network:
             shapes |= {prefix + name: shape for name, shape in of_cell.items()}
         return shapes | {"V": (K, m), "c": (K,)}
 
+    @staticmethod
+    def memory(
+        *, vocabulary_size: int, hidden_size: int, cell: str, layers: int, dtype: DTypeLike, T: int, B: int
+    ) -> int:
+        """The bytes of a network, its gradients and the buffers of a window, known before they are taken."""
+        shapes = Network.shapes(vocabulary_size=vocabulary_size, hidden_size=hidden_size, cell=cell, layers=layers)
+        parameters = sum(math.prod(shape) for shape in shapes.values())
+        of_step = (layers * CELLS[cell].buffers + 1) * hidden_size + 3 * vocabulary_size
+        return np.dtype(dtype).itemsize * (2 * parameters + T * B * of_step)
+
     def initialize(self, scale: float, *, rng: np.random.Generator) -> None:
         """Draw the weights from N(0, scale²), in their order; biases are zero, but for what the cell says."""
         for array in self.parameters.values():
@@ -135,15 +146,14 @@ class Network:
         window, params, grads = self._window(inputs.shape), self.parameters, self.gradients
         m = self.hidden_size
         do = window.output_gradient()  # (TB, K)
-        h = window.cells[-1].h[1:].reshape(-1, m)  # (TB, m)
-        np.dot(do.T, h, out=grads["V"])
+        np.dot(do.T, window.h[-1], out=grads["V"])
         np.dot(window.ones, do, out=grads["c"])
         dh = np.dot(do, params["V"], out=window.dh)  # (TB, m)
         for layer in reversed(range(self.layers)):
             cell, of, dgrads = window.cells[layer], params.layers[layer], grads.layers[layer]
             d_drive, d_product = cell.backward(of, dh.reshape(*inputs.shape, m), dgrads)
             d_drive, d_product = (d.reshape(-1, d.shape[-1]) for d in (d_drive, d_product))  # (TB, gates·m)
-            np.dot(d_product.T, cell.h[:-1].reshape(-1, m), out=dgrads["W"])
+            np.dot(d_product.T, window.h_before[layer], out=dgrads["W"])
             np.dot(window.ones, d_drive, out=dgrads["b"])
             if layer:
                 np.dot(d_drive.T, window.below[layer - 1], out=dgrads["U"])
@@ -160,7 +170,7 @@ class Network:
         state_last = np.empty_like(state)
         for layer, cell in enumerate(window.cells):
             of = self.parameters.layers[layer]
-            drive = cell.drive.reshape(-1, cell.drive.shape[-1])  # (TB, gates·m)
+            drive = window.drive[layer]
             if layer:
                 np.dot(window.pass_up(layer - 1), of["U"].T, out=drive)
             else:
@@ -190,7 +200,10 @@ class _Window:
         K, m, dtype = network.vocabulary_size, network.hidden_size, network.dtype
         self._B = B
         self.cells = [CELLS[network.cell](T, B, m, dtype) for _ in range(network.layers)]
-        self.below = [cell.h[1:].reshape(T * B, m) for cell in self.cells[:-1]]  # what the layers above read
+        self.drive = [cell.drive.reshape(T * B, -1) for cell in self.cells]
+        self.h = [cell.h[1:].reshape(T * B, m) for cell in self.cells]
+        self.h_before = [cell.h[:-1].reshape(T * B, m) for cell in self.cells]
+        self.below = self.h[:-1]  # what the layers above read
         self.masks: Sequence[Array] = ()
         self.ones = np.ones(T * B, dtype)
         self.dh = np.empty((T * B, m), dtype)
@@ -204,14 +217,12 @@ class _Window:
 
     def pass_up(self, layer: int) -> Array:
         """The h of a layer as the layer above reads it, (TB, m)."""
-        h = self.cells[layer].h[1:].reshape(self.below[layer].shape)
-        self.below[layer] = h * self.masks[layer] if self.masks else h
+        self.below[layer] = self.h[layer] * self.masks[layer] if self.masks else self.h[layer]
         return self.below[layer]
 
     def outputs(self, params: Parameters) -> Array:
         """o_t = V h_t + c for all steps and streams, (TB, K)."""
-        h = self.cells[-1].h[1:]
-        np.dot(h.reshape(-1, h.shape[-1]), params["V"].T, out=self._o)
+        np.dot(self.h[-1], params["V"].T, out=self._o)
         return np.add(self._o, params["c"], out=self._o)
 
     def loss(self, params: Parameters, targets: IntArray) -> Any:

@@ -230,7 +230,8 @@ its tensor’s largest entry, and with the central difference to what rounding a
 <p class="note">The largest error of each tensor. The reference’s figures are of a plain recurrent network with 100
 hidden units and its initial weights.</p>
 {{ figure("gradcheck", "Gradient errors by tensor",
-"The same figures on logarithmic axes.") }}
+"The same figures on logarithmic axes. A relative error is largest where the gradient is nearly zero: there, the
+rounding of the central difference is divided by almost nothing.") }}
 {{ figure("step_sweep", "Relative error against the step",
 "Why two methods: the central difference loses digits to truncation where its step is long and to rounding where it is
 short; the complex step has no such choice to make.") }}

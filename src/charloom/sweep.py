@@ -46,7 +46,8 @@ class Job:
 
     def row(self) -> dict[str, Any]:
         """The job as a row of the summary."""
-        return {"job": self.number, "overrides": " ".join(self.overrides), **self.figures, "error": self.error}
+        values = dict(override.partition("=")[::2] for override in self.overrides)
+        return {"job": self.number, **values, **self.figures, "error": self.error}
 
 
 @contextmanager
@@ -114,7 +115,7 @@ def _write(folder: Path, jobs: Sequence[Job]) -> None:
     """The summary as sweep.csv in the sweep's folder and as a table on the terminal, best first."""
     if not jobs:
         return
-    columns = ("job", "overrides", *_FIGURES, "error")
+    columns = list(dict.fromkeys(column for job in jobs for column in job.row()))
     with (folder / "sweep.csv").open("w", newline="", encoding="utf-8") as file:
         rows = csv.DictWriter(file, columns, lineterminator="\n")
         rows.writeheader()

@@ -17,28 +17,30 @@ _BLOCK = 256  # characters whose noise is drawn at once
 
 def sample(
     network: Network,
-    first: int,
+    first: Sequence[int] | Array,
     state: Array,
     *,
     rng: np.random.Generator,
     temperature: float = 1.0,
     top_k: int = 0,
     top_p: float = 1.0,
-) -> Iterator[int]:
-    """Ids without end: the network reads the id `first` from `state`, (layers, states, 1, m), and goes on from there.
+) -> Iterator[Array]:
+    """Ids without end, (B,) at a time, one for each stream: the network reads the ids `first` (B,) from `state`,
+    (layers, states, B, m), and goes on from there. What is yielded is filled again for the next step.
 
     `temperature` 0 takes the most likely character. `top_k` > 0 draws from the k likeliest characters only; `top_p` < 1
     from the smallest set of likeliest characters whose probability is at least p. Memory is constant.
     """
-    inputs = np.array([[first]])
+    inputs = np.array([first], np.intp)  # (1, B)
+    ids = inputs[0]
     while True:
-        for noise in temperature * rng.gumbel(size=(_BLOCK, network.vocabulary_size)):
+        for noise in temperature * rng.gumbel(size=(_BLOCK, len(ids), network.vocabulary_size)):
             logits, state = network.logits(inputs, state)
-            o = logits[0, 0]
+            o = logits[0]  # (B, K)
             if top_k or top_p < 1:
-                o = likeliest(o, temperature, top_k, top_p)
-            inputs[0, 0] = i = int((o + noise).argmax())
-            yield i
+                o = np.stack([likeliest(of_stream, temperature, top_k, top_p) for of_stream in o])
+            (o + noise).argmax(axis=1, out=ids)
+            yield ids
 
 
 def likeliest(o: Array, temperature: float, top_k: int, top_p: float) -> Array:

@@ -14,12 +14,14 @@ class Cell(ABC):
     """One layer's recurrence over a window of T steps of B streams, with the buffers that it needs.
 
     `gates` is the number of blocks of m rows in W, U and b; `states` the number of arrays (B, m) carried from step to
-    step, of which the first is h. The two buffers that the network fills and reads are `drive` (T, B, gates·m), that is
-    U x_t + b, and `h` (T + 1, B, m), whose first row is the state before the window.
+    step, of which the first is h, and `buffers` that of arrays (T, B, m) that a window takes in memory. The two
+    buffers that the network fills and reads are `drive` (T, B, gates·m), that is U x_t + b, and `h` (T + 1, B, m),
+    whose first row is the state before the window.
     """
 
     gates: ClassVar[int]
     states: ClassVar[int]
+    buffers: ClassVar[int]
     drive: Array
     h: Array
 

@@ -20,6 +20,7 @@ class GRU(Cell):
 
     gates = 3
     states = 1
+    buffers = 17
 
     @classmethod
     def shapes(cls, m: int, inputs: int) -> dict[str, tuple[int, ...]]:

@@ -20,6 +20,7 @@ class LSTM(Cell):
 
     gates = 4
     states = 2
+    buffers = 20
 
     def __init__(self, T: int, B: int, m: int, dtype: Any) -> None:
         self.drive = np.empty((T, B, 4 * m), dtype)

@@ -13,6 +13,7 @@ class RNN(Cell):
 
     gates = 1
     states = 1
+    buffers = 4
 
     def __init__(self, T: int, B: int, m: int, dtype: Any) -> None:
         self.drive = np.empty((T, B, m), dtype)

@@ -38,9 +38,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
     window = _window(network, text.train_ids, options.seq_length, options.batch_size, rng)
     with (
         threadpool_limits(1),
-        ProcessPoolExecutor(
-            options.workers, multiprocessing.get_context("spawn"), initializer=_start_worker
-        ) as pool,
+        ProcessPoolExecutor(options.workers, multiprocessing.get_context("spawn"), initializer=_start_worker) as pool,
     ):
         network.initialize(config.model.init_scale, rng=rng)
         initial = gradcheck.check(network, window, options.step, options.threshold, map=pool.map)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import numpy as np
 
 from charloom import corpus, model
 from charloom.command import stage_main
-from charloom.config import Config
+from charloom.config import Config, SynthesizeConfig
 from charloom.quality import quality
 
 _FILES = {"last": "model.npz", "best": "best.npz"}
+SEPARATOR = "\n\n----\n\n"
 _MEASURED = 2_000_000  # characters of the training text that a written text is held against
 
 
@@ -24,6 +26,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
         prime = corpus.read_text(Path(options.prime_file), encoding=config.data.encoding, newline=config.data.newline)
     characters = model.load(inp / "train" / _FILES[options.model]).characters(
         rng=np.random.default_rng(options.seed),
+        streams=options.streams,
         prime=prime,
         temperature=options.temperature,
         top_k=options.top_k,
@@ -35,11 +38,9 @@ def run(config: Config, inp: Path, out: Path) -> None:
     characters = chain([next(characters)], characters)
     out.mkdir(parents=True, exist_ok=True)
     with (out / "sample.txt").open("w", encoding="utf-8", newline="") as file:
-        file.write(prime)
-        sys.stdout.write(prime)
-        for character in islice(characters, options.length):
-            file.write(character)
-            sys.stdout.write(character)
+        for piece in _pieces(characters, prime, options):
+            file.write(piece)
+            sys.stdout.write(piece)
     print()
 
     training_text = trained_on.vocabulary.decode(trained_on.train_ids[:_MEASURED])
@@ -47,6 +48,17 @@ def run(config: Config, inp: Path, out: Path) -> None:
         file.seek(len(prime.encode()))
         measured = quality(file.read(_MEASURED), training_text)
     (out / "metrics.json").write_text(json.dumps(measured, indent=2) + "\n", encoding="ascii")
+
+
+def _pieces(characters: Iterator[str], prime: str, options: SynthesizeConfig) -> Iterator[str]:
+    """What is written: one text as it is drawn, or the texts of many streams with a line between them."""
+    drawn = islice(characters, options.length)
+    if options.streams == 1:
+        yield prime
+        yield from drawn
+        return
+    for number, text in enumerate(zip(*drawn, strict=True)):
+        yield (SEPARATOR if number else "") + prime + "".join(text)
 
 
 if __name__ == "__main__":

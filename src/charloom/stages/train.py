@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from charloom import checkpoint, corpus
 from charloom.command import Interrupted, held_back_signals, stage_main
 from charloom.config import Config, OptimizerConfig, TrainConfig, project_root
-from charloom.errors import StateError
+from charloom.errors import EnvironmentFault, StateError
 from charloom.model import Model
 from charloom.network import Network
 from charloom.optimizers import OPTIMIZERS, Optimizer
@@ -37,6 +38,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
     where a signal came.
     """
     text = corpus.load(inp / "prepare")
+    _refuse_too_large(config, len(text.vocabulary))
     seeds = np.random.default_rng(config.seed)
     weights_rng, sample_rng, dropout_rng = seeds.spawn(3)
     network = Network(
@@ -62,8 +64,8 @@ def run(config: Config, inp: Path, out: Path) -> None:
     )
     if config.train.max_seconds:
         print(
-            f"the training ends after {config.train.max_seconds:g} s at the latest; how far it comes by then depends on "
-            "the machine: such a run is not reproducible bit for bit",
+            f"the training ends after {config.train.max_seconds:g} s at the latest; how far it comes by then "
+            "depends on the machine: such a run is not reproducible bit for bit",
             file=sys.stderr,
         )
     out.mkdir(parents=True, exist_ok=True)  # where this fails, it fails before the work
@@ -93,6 +95,25 @@ def fingerprint(config: Config, text: corpus.Corpus) -> str:
         for start in range(0, len(ids), 1 << 22):
             sha256.update(ids[start : start + (1 << 22)].tobytes())
     return sha256.hexdigest()[:16]
+
+
+def _refuse_too_large(config: Config, vocabulary_size: int) -> None:
+    model, T, B = config.model, config.train.seq_length, config.train.batch_size
+    needed = Network.memory(
+        vocabulary_size=vocabulary_size,
+        hidden_size=model.hidden_size,
+        cell=model.cell,
+        layers=model.layers,
+        dtype=model.dtype,
+        T=T,
+        B=B,
+    )
+    available = psutil.virtual_memory().available
+    if needed > available:
+        raise EnvironmentFault(
+            f"the training needs about {needed / 2**30:.1f} GiB of memory and {available / 2**30:.1f} GiB are free; "
+            f"lower model.hidden_size ({model.hidden_size}), train.batch_size ({B}) or train.seq_length ({T})"
+        )
 
 
 def _optimizer(options: OptimizerConfig, network: Network) -> Optimizer:
@@ -198,9 +219,9 @@ def _row(
     if validation is not None:
         row["validation_nats_per_char"] = validation
     if samples:
-        drawn = sample(training.network, training.next_id, training.state[:, :, :1], rng=sample_rng)
+        drawn = sample(training.network, [training.next_id], training.state[:, :, :1], rng=sample_rng)
         length = options.final_sample_length if last else options.sample_length
-        row["sample"] = text.vocabulary.decode(islice(drawn, length))
+        row["sample"] = text.vocabulary.decode(int(ids[0]) for ids in islice(drawn, length))
     return row
 
 
