@@ -69,7 +69,7 @@ class GRU(Cell):
         )[::-1]
 
     def forward(self, params: Mapping[str, Array], state: Array) -> None:
-        W_T, bn, product = params["W"].T, params["bn"], self._product
+        W_T, bn, product = self.transposed(params["W"]), params["bn"], self._product
         add, multiply, subtract, tanh = np.add, np.multiply, np.subtract, np.tanh
         m = bn.shape[0]
         product_rz = product[..., : 2 * m].reshape(*product.shape[:-1], 2, m)

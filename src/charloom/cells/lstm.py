@@ -66,7 +66,7 @@ class LSTM(Cell):
         params["b"][2 * m : 3 * m] = 1
 
     def forward(self, params: Mapping[str, Array], state: Array) -> None:
-        W_T, product, work = params["W"].T, self._product, self._work
+        W_T, product, work = self.transposed(params["W"]), self._product, self._work
         add, multiply, tanh = np.add, np.multiply, np.tanh
         self.h[0], self._c[0] = state
         h, c = rows(self.h)[0], rows(self._c)[0]

@@ -24,7 +24,7 @@ class RNN(Cell):
         self._drive_t, self._h_t, self._da_t, self._slope_t = map(rows, (self.drive, self.h, self._da, self._slope))
 
     def forward(self, params: Mapping[str, Array], state: Array) -> None:
-        W_T, a, tanh, add = params["W"].T, self._product, np.tanh, np.add
+        W_T, a, tanh, add = self.transposed(params["W"]), self._product, np.tanh, np.add
         self.h[0] = state[0]
         h = self._h_t[0]
         for drive, h_next in zip(self._drive_t, self._h_t[1:], strict=True):

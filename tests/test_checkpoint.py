@@ -1,0 +1,376 @@
+"""Files that are whole or refused: what a kill, a full disk, a flipped bit or a forger can do to them."""
+
+import io
+import json
+import os
+import random
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import charloom
+from charloom import checkpoint
+from charloom.cells import CELLS
+from charloom.cells.cell import Array
+from charloom.errors import StateError
+from charloom.model import Model
+from charloom.network import Network
+from charloom.vocabulary import Vocabulary
+
+VALUES = {"step": 12, "smooth_loss": 41.25, "name": "é", "generators": [{"state": 2**100}]}
+
+
+def some_arrays() -> dict[str, Array]:
+    rng = np.random.default_rng(1)
+    return {
+        "W": rng.normal(size=(4, 4)),
+        "b": rng.normal(size=4).astype(np.float32),
+        "U": rng.normal(size=(3, 4)).T,  # not contiguous by rows
+        "layer1.W": np.array([[np.nan, np.inf]]),
+        "ids": np.arange(5, dtype=np.uint8),
+    }
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "checkpoint.npz"
+    checkpoint.save(path, "checkpoint", some_arrays(), VALUES)
+    return path
+
+
+def refusal(path: Path, kind: str = "checkpoint") -> str:
+    with pytest.raises(StateError) as raised:
+        checkpoint.load(path, kind)
+    message = str(raised.value)
+    assert str(path) in message
+    assert "\n" not in message
+    return message
+
+
+def assert_same(found: dict[str, Array], expected: dict[str, Array]) -> None:
+    assert sorted(found) == sorted(expected)
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array, strict=True)
+
+
+def test_arrays_and_values_come_back_as_they_were(path: Path) -> None:
+    arrays, values = checkpoint.load(path, "checkpoint")
+    assert_same(arrays, some_arrays())
+    assert values == VALUES
+
+
+def test_a_value_that_is_not_a_number_comes_back(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path / "a.npz", "checkpoint", {}, {"loss": float("nan"), "best": float("inf")})
+    _, values = checkpoint.load(tmp_path / "a.npz", "checkpoint")
+    assert np.isnan(values["loss"])
+    assert values["best"] == float("inf")
+
+
+def test_a_generators_state_comes_back(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    rng.normal(size=3)
+    checkpoint.save(tmp_path / "a.npz", "checkpoint", {}, {"rng": rng.bit_generator.state})
+    other = np.random.default_rng()
+    other.bit_generator.state = checkpoint.load(tmp_path / "a.npz", "checkpoint")[1]["rng"]
+    assert other.normal() == rng.normal()
+
+
+def test_the_same_content_gives_the_same_bytes(path: Path, tmp_path: Path) -> None:
+    checkpoint.save(tmp_path / "again.npz", "checkpoint", some_arrays(), VALUES)
+    assert (tmp_path / "again.npz").read_bytes() == path.read_bytes()
+
+
+def test_numpy_alone_can_read_the_arrays(path: Path) -> None:
+    with np.load(path, allow_pickle=False) as file:
+        np.testing.assert_array_equal(file["W"], some_arrays()["W"])
+
+
+def test_saving_makes_the_folders_that_are_missing(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path / "a" / "b" / "c.npz", "model", some_arrays(), VALUES)
+    assert_same(checkpoint.load(tmp_path / "a" / "b" / "c.npz", "model")[0], some_arrays())
+
+
+def test_every_truncation_is_refused(path: Path) -> None:
+    content = path.read_bytes()
+    for length in [*range(0, len(content), 7), *range(len(content) - 30, len(content))]:
+        path.write_bytes(content[:length])
+        assert "is not a whole checkpoint file" in refusal(path)
+
+
+def test_a_flipped_bit_is_refused_or_changes_nothing(path: Path) -> None:
+    content = path.read_bytes()
+    refused = 0
+    for at in random.Random(1).sample(range(8 * len(content)), 1500):
+        flipped = bytearray(content)
+        flipped[at // 8] ^= 1 << at % 8
+        path.write_bytes(flipped)
+        try:
+            arrays, values = checkpoint.load(path, "checkpoint")
+        except StateError:
+            refused += 1
+        else:  # a bit that says nothing, such as one of a member's time
+            assert_same(arrays, some_arrays())
+            assert values == VALUES
+    assert refused > 1000
+
+
+def test_a_flipped_bit_anywhere_in_an_array_is_refused(path: Path) -> None:
+    content = path.read_bytes()
+    W = some_arrays()["W"].tobytes()
+    start = content.index(W)
+    for at in range(8 * start, 8 * (start + len(W)), 13):
+        flipped = bytearray(content)
+        flipped[at // 8] ^= 1 << at % 8
+        path.write_bytes(flipped)
+        assert "is not a whole checkpoint file (Bad CRC-32" in refusal(path)
+
+
+def test_a_bit_that_calls_a_member_encrypted_is_refused(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(content)
+    assert "is not a whole checkpoint file" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"PK", b"not a zip file", b"\x93NUMPY\x01\x00", b"\x80\x04N.", b"PK\x05\x06" + bytes(18)]
+)
+def test_a_file_of_something_else_is_refused(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    assert "is not a whole checkpoint file" in refusal(path)
+
+
+def members(path: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def forge(path: Path, content: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> None:
+    """A zip file of which all check sums are right."""
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+
+
+def as_npy(array: Array) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def forge_metadata(path: Path, **changes: Any) -> None:
+    content = members(path)
+    metadata = json.loads(np.load(io.BytesIO(content["metadata.npy"])).tobytes())
+    text = json.dumps({**metadata, **changes}).encode()
+    forge(path, {**content, "metadata.npy": as_npy(np.frombuffer(text, np.uint8))})
+
+
+def test_a_forged_copy_without_a_change_is_read(path: Path) -> None:
+    forge(path, members(path))
+    assert checkpoint.load(path, "checkpoint")[1] == VALUES
+
+
+def test_another_array_than_the_one_that_was_written_is_refused(path: Path) -> None:
+    forge(path, {**members(path), "W.npy": as_npy(np.zeros((4, 4)))})
+    assert refusal(path).endswith("does not match its own sha256; take another copy or train again")
+
+
+def test_an_array_that_was_taken_out_is_refused(path: Path) -> None:
+    content = members(path)
+    del content["W.npy"]
+    forge(path, content)
+    assert "does not match its own sha256" in refusal(path)
+
+
+def test_another_value_than_the_one_that_was_written_is_refused(path: Path) -> None:
+    forge_metadata(path, values={**VALUES, "step": 13})
+    assert "does not match its own sha256" in refusal(path)
+
+
+def test_a_newer_format_is_refused_with_both_numbers(path: Path) -> None:
+    forge_metadata(path, format=checkpoint.FORMAT + 1)
+    assert refusal(path) == (
+        f"{path} has format {checkpoint.FORMAT + 1}, and this charloom reads format {checkpoint.FORMAT}; "
+        "use a newer charloom"
+    )
+
+
+def test_another_kind_is_refused(path: Path) -> None:
+    assert refusal(path, "model") == f"{path} holds a checkpoint, not a model"
+
+
+@pytest.mark.parametrize("change", [{"values": None}, {"sha256": None}])
+def test_metadata_that_make_no_sense_are_refused(path: Path, change: dict[str, Any]) -> None:
+    forge_metadata(path, **change)
+    refusal(path)
+
+
+def test_a_file_without_metadata_is_refused(path: Path) -> None:
+    np.savez(path, W=np.zeros(3))
+    assert "is not a whole checkpoint file" in refusal(path)
+
+
+def test_a_member_that_is_no_array_is_refused(path: Path) -> None:
+    forge(path, {**members(path), "W.npy": b"text"})
+    assert "is not a whole checkpoint file" in refusal(path)
+
+
+def test_a_pickle_is_refused_unread(path: Path) -> None:
+    forge(path, {**members(path), "W.npy": as_npy(np.array([{}], dtype=object))})
+    assert "Object arrays cannot be loaded" in refusal(path)
+
+
+def test_a_file_that_expands_to_more_than_its_size_is_refused_before_anything_is_read(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forge(path, {**members(path), "W.npy": as_npy(np.zeros(1_000_000))}, zipfile.ZIP_DEFLATED)
+    assert path.stat().st_size < 20_000
+
+    def forbidden(*arguments: Any, **options: Any) -> None:
+        raise AssertionError("the file was read")
+
+    monkeypatch.setattr(np, "load", forbidden)
+    assert "promises 8001" in refusal(path)
+
+
+def test_a_forged_huge_entry_is_refused_before_anything_is_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = bytearray(path.read_bytes())
+    at = content.index(b"PK\x01\x02") + 24  # the uncompressed size of the first entry in the directory
+    content[at : at + 4] = (0xFFFFFFFE).to_bytes(4, "little")
+    path.write_bytes(content)
+
+    def forbidden(*arguments: Any, **options: Any) -> None:
+        raise AssertionError("the file was read")
+
+    monkeypatch.setattr(np, "load", forbidden)
+    assert f"in a file of {len(content)}" in refusal(path)
+
+
+def test_an_array_whose_own_header_promises_a_petabyte_is_refused(path: Path) -> None:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (10**14,)})
+    forge(path, {**members(path), "W.npy": header.getvalue() + bytes(64)})
+    assert "is not a whole checkpoint file" in refusal(path)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "no.npz").endswith("run the train stage first")
+
+
+def test_a_directory_is_refused(tmp_path: Path) -> None:
+    assert refusal(tmp_path).endswith("is a directory, not a checkpoint file")
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace", "chmod"])
+def test_a_write_that_fails_leaves_the_old_file_whole_and_no_other(
+    path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    before = path.read_bytes()
+
+    def full(*arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, step, full)
+    with pytest.raises(OSError, match="No space left on device"):
+        checkpoint.save(path, "checkpoint", {"W": np.zeros(9)}, {})
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_an_interrupt_while_writing_leaves_the_old_file_whole_and_no_other(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = path.read_bytes()
+
+    def interrupt(*arguments: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.save(path, "checkpoint", {"W": np.zeros(9)}, {})
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def noting(calls: list[str], name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+    def noted(*given: Any) -> Any:
+        calls.append(name)
+        return real(*given)
+
+    return noted
+
+
+def test_the_file_is_on_disk_before_it_takes_the_old_ones_place(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    for name in ("fsync", "replace"):
+        monkeypatch.setattr(os, name, noting(calls, name, getattr(os, name)))
+    checkpoint.save(path, "checkpoint", some_arrays(), VALUES)
+    assert calls[:2] == ["fsync", "replace"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_a_saved_file_may_be_read_by_everyone(path: Path) -> None:
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def a_model(cell: str = "rnn", layers: int = 1) -> Model:
+    network = Network(vocabulary_size=3, hidden_size=4, cell=cell, layers=layers, dtype=np.float64)
+    network.initialize(0.5, rng=np.random.default_rng(1))
+    return Model(network, Vocabulary("abc"))
+
+
+def save_changed(path: Path, arrays: dict[str, Array | None], values: dict[str, Any]) -> None:
+    """A model file that is whole, and is of a model that cannot be."""
+    a_model().save(path)
+    own_arrays, own_values = checkpoint.load(path, "model")
+    changed = {name: array for name, array in {**own_arrays, **arrays}.items() if array is not None}
+    kept = {name: value for name, value in {**own_values, **values}.items() if value is not ...}
+    checkpoint.save(path, "model", changed, kept)
+
+
+@pytest.mark.parametrize("cell", sorted(CELLS))
+@pytest.mark.parametrize("layers", [1, 3])
+def test_a_model_comes_back_with_its_sizes_parameters_and_vocabulary(tmp_path: Path, cell: str, layers: int) -> None:
+    model = a_model(cell, layers)
+    model.save(tmp_path / "model.npz")
+    loaded = charloom.load(tmp_path / "model.npz")
+    assert loaded.vocabulary == model.vocabulary
+    assert loaded.network.sizes == model.network.sizes
+    np.testing.assert_array_equal(loaded.network.parameters.vector, model.network.parameters.vector)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "values", "message"),
+    [
+        ({"W": np.zeros((4, 5))}, {}, r"W is \[4, 5\] where a network of its sizes has \[4, 4\]"),
+        ({"c": None}, {}, r"c is missing where a network of its sizes has \[3\]"),
+        ({}, {"hidden_size": 5}, r"W is \[4, 4\] where a network of its sizes has \[5, 5\]"),
+        ({}, {"layers": 2}, r"layer1\.W is missing where a network of its sizes has \[4, 4\]"),
+        ({}, {"vocabulary": "abcd"}, "the network has K=3, and the vocabulary 4 characters"),
+        ({}, {"cell": "perceptron"}, "has the cell 'perceptron'; this charloom has rnn"),
+        ({}, {"cell": ...}, "does not say what network it holds"),
+        ({}, {"dtype": "no such type"}, "does not say what network it holds"),
+        ({}, {"colour": "blue"}, "does not say what network it holds"),
+    ],
+)
+def test_a_model_file_of_other_shapes_is_refused(
+    tmp_path: Path, arrays: dict[str, Array | None], values: dict[str, Any], message: str
+) -> None:
+    path = tmp_path / "model.npz"
+    save_changed(path, arrays, values)
+    with pytest.raises(StateError, match=message):
+        charloom.load(path)
+
+
+def test_a_checkpoint_is_not_a_model(path: Path) -> None:
+    with pytest.raises(StateError, match="holds a checkpoint, not a model"):
+        charloom.load(path)
+
+
+def test_a_vocabulary_of_another_size_than_the_networks_is_refused() -> None:
+    with pytest.raises(StateError, match="the network has K=3, and the vocabulary 2 characters"):
+        Model(a_model().network, Vocabulary("ab"))

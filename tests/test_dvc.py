@@ -1,0 +1,439 @@
+"""The pipeline through the real DVC, in copies of the project with small values: what runs, what not, what is kept."""
+
+import ast
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "charloom"
+STAGES = ["prepare", "gradcheck", "train", "synthesize", "plot", "track"]
+SMALL = {"path": "data/small.txt", "hidden_size": "8", "steps": "200"}
+LONG = 20_000  # steps, of which some are left whenever a training is interrupted at its first checkpoints
+UNREAD = {
+    "train": {"artifacts/gradcheck/errors.json"},  # a gate: no training before the check has passed
+    "synthesize": {"artifacts/train/best.npz"},  # read in the place of model.npz with synthesize.model=best
+}
+PICTURES = ("loss", "gradcheck", "step_sweep", "samples")
+
+# Python imports this at its start where it is found, as it is in `src` by DVC's stages: it notes what a stage reads.
+NOTE_READS = """
+import os, sys
+
+if "DVC_STAGE" in os.environ:
+    def note(event, arguments, log=os.open("reads.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)):
+        if event == "open" and isinstance(arguments[0], str) and str(arguments[1]).startswith("r"):
+            os.write(log, f"{os.environ['DVC_STAGE']}\\t{os.path.relpath(arguments[0])}\\n".encode())
+
+    sys.addaudithook(note)
+"""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the project in a git repository of its own."""
+
+    root: Path
+    home: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "MLFLOW_", "PYTHON"))}
+        return kept | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "HOME": str(self.home),
+            "DVC_SITE_CACHE_DIR": str(self.home / "site-cache"),
+            "GIT_CONFIG_GLOBAL": str(self.home / ".gitconfig"),
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        }
+
+    def run(self, *command: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(command, cwd=self.root, env=self.environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == code, f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def dvc(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        return self.run(sys.executable, "-m", "dvc", *arguments, code=code)
+
+    def repro(self, *arguments: str, code: int = 0) -> list[str]:
+        """The names of the stages that `dvc repro` ran."""
+        return stages_run(self.dvc("repro", *arguments, code=code).stdout)
+
+    def commit(self) -> None:
+        self.run("git", "add", "--all")
+        identity = ("-c", "user.name=A Tester", "-c", "user.email=tester@example.org", "-c", "commit.gpgsign=false")
+        self.run("git", *identity, "commit", "--quiet", "--message", "as it stands")
+
+    def text(self, name: str) -> str:
+        return (self.root / name).read_text(encoding="utf-8")
+
+    def json(self, name: str) -> Any:
+        return json.loads(self.text(name))
+
+    def change(self, name: str, old: str, new: str) -> None:
+        text = self.text(name)
+        assert text.count(old) == 1, f"{old!r} is {text.count(old)} times in {name}"
+        (self.root / name).write_text(text.replace(old, new), encoding="utf-8")
+
+    def set(self, **values: str) -> None:
+        """Give keys of params.yaml, each named by its last part and there the first of that name, other values."""
+        text = self.text("params.yaml")
+        for key, value in values.items():
+            text, found = re.subn(rf"(?m)^( *{key}: )\S+", rf"\g<1>{value}", text, count=1)
+            assert found, key
+        (self.root / "params.yaml").write_text(text, encoding="utf-8")
+
+    def locked(self, stage: str) -> Any:
+        """The stage's entry in dvc.lock."""
+        return yaml.safe_load(self.text("dvc.lock"))["stages"][stage]
+
+    def mlflow_runs(self) -> "list[Run]":
+        from mlflow import MlflowClient
+
+        client = MlflowClient(f"sqlite:///{self.root / 'mlflow.db'}")
+        experiment = client.get_experiment_by_name("charloom")
+        assert experiment is not None
+        return list(client.search_runs([experiment.experiment_id]))
+
+
+def stages_run(output: str) -> list[str]:
+    return re.findall(r"Running stage '(\w+)'", output)
+
+
+@pytest.fixture(scope="module")
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, list[str]]:
+    """A project in which `dvc repro` ran once, its dvc.lock committed, and the stages that ran. Copied, not changed."""
+    folder = tmp_path_factory.mktemp("reproduced")
+    project = Project(folder / "a project", folder / "home")
+    project.home.mkdir()
+    # What a clone would hold if everything were committed.
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    for name in subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0"):
+        if name and (ROOT / name).is_file():
+            (project.root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, project.root / name)
+    (project.root / "data/small.txt").write_text(project.text("data/corpus.txt")[:20_000], encoding="utf-8")
+    (project.root / "src/sitecustomize.py").write_text(NOTE_READS, encoding="utf-8")
+    with (project.root / ".gitignore").open("a") as file:
+        file.write("reads.log\n")
+    project.set(**SMALL)
+    project.run("git", "init", "--quiet")
+    project.commit()
+    ran = project.repro()
+    project.commit()
+    return project, ran
+
+
+@pytest.fixture
+def project(reproduced: tuple[Project, list[str]], tmp_path: Path) -> Project:
+    """A copy of the reproduced project, for one test."""
+    before, _ = reproduced
+    shutil.copytree(before.root, tmp_path / "project", symlinks=True)
+    return Project(tmp_path / "project", before.home)
+
+
+@pytest.fixture(autouse=True)
+def quiet_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
+def test_repro_runs_every_stage_and_records_the_result_as_one_mlflow_run(
+    reproduced: tuple[Project, list[str]],
+) -> None:
+    project, ran = reproduced
+    assert ran == STAGES
+    (run,) = project.mlflow_runs()
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["charloom.result"] == project.json("artifacts/track/result.json")["result"]
+    assert run.data.params["model.hidden_size"] == "8"
+    assert run.data.metrics["train/smooth_loss"] == project.json("artifacts/train/metrics.json")["smooth_loss"]
+
+
+def test_a_second_repro_runs_nothing(project: Project) -> None:
+    before = project.text("dvc.lock")
+    assert project.repro() == []
+    assert project.text("dvc.lock") == before
+    assert len(project.mlflow_runs()) == 1
+    assert "up to date" in project.dvc("status").stdout
+
+
+def test_a_forced_repro_runs_everything_and_changes_neither_dvc_lock_nor_the_runs(project: Project) -> None:
+    before = project.text("dvc.lock")
+    (run,) = project.mlflow_runs()
+    assert project.repro("--force") == STAGES
+    assert project.text("dvc.lock") == before
+    assert [again.info.run_id for again in project.mlflow_runs()] == [run.info.run_id]
+    assert "up to date" in project.dvc("status").stdout
+    assert project.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_another_temperature_runs_synthesize_and_what_follows_and_records_the_new_result(project: Project) -> None:
+    project.set(temperature="0.5")
+    assert project.repro() == ["synthesize", "plot", "track"]
+    results = {run.data.tags["charloom.result"]: run.data.params for run in project.mlflow_runs()}
+    assert len(results) == 2
+    assert results[project.json("artifacts/track/result.json")["result"]]["synthesize.temperature"] == "0.5"
+
+
+def test_another_learning_rate_runs_neither_prepare_nor_gradcheck(project: Project) -> None:
+    before = project.json("artifacts/train/metrics.json")["smooth_loss"]
+    project.set(learning_rate="0.05")
+    assert project.repro("train") == ["train"]
+    assert project.json("artifacts/train/metrics.json")["smooth_loss"] != before
+
+
+def test_a_changed_module_runs_the_stages_that_use_it_and_what_follows_from_their_outputs(project: Project) -> None:
+    project.change("src/charloom/quality.py", '"characters": len(', '"characters": 1 + len(')
+    assert project.repro("plot") == ["synthesize", "plot"]
+    assert project.json("artifacts/synthesize/metrics.json")["characters"] == 1001
+
+
+def test_a_remark_in_a_module_runs_the_stages_that_use_it_and_no_more_where_their_outputs_are_the_same(
+    project: Project,
+) -> None:
+    module = project.root / "src/charloom/quality.py"
+    module.write_text(module.read_text(encoding="utf-8") + "# A remark.\n", encoding="utf-8")
+    assert project.repro() == ["synthesize"]
+
+
+def test_a_wrong_gradient_fails_the_repro_before_training(project: Project) -> None:
+    project.change("src/charloom/cells/rnn.py", "np.subtract(1, multiply(h, h", "np.subtract(1.0001, multiply(h, h")
+    failed = project.dvc("repro", code=255)
+    assert stages_run(failed.stdout) == ["prepare", "gradcheck"]
+    assert "charloom: error: the gradient is wrong: " in failed.stderr
+    assert "exited with 6" in failed.stderr
+
+
+@pytest.fixture
+def training(project: Project) -> Iterator[Callable[[int], subprocess.Popen[str]]]:
+    """Starts `dvc repro train` of a long training and returns when it has that many checkpoints more than it had."""
+    started: list[subprocess.Popen[str]] = []
+
+    def newest() -> str:
+        return max((path.name for path in project.root.glob(".charloom/*/checkpoint-*.npz")), default="")
+
+    def start(checkpoints: int) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "dvc", "repro", "train"]
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(
+            command,
+            cwd=project.root,
+            env=project.environment,
+            text=True,
+            stdout=pipe,
+            stderr=pipe,
+            start_new_session=True,
+        )
+        started.append(process)
+        seen = newest()
+        for _ in range(checkpoints):
+            while newest() == seen:
+                assert process.poll() is None, process.communicate()
+                time.sleep(0.01)
+            seen = newest()
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a stage ends with a killed DVC on Linux alone")
+def test_a_training_that_was_interrupted_is_not_taken_as_finished_and_ends_like_one_that_was_not(
+    project: Project, training: Callable[[int], subprocess.Popen[str]]
+) -> None:
+    project.set(steps=str(LONG), checkpoint_every="500")
+    before = project.text("dvc.lock")
+
+    def assert_unfinished() -> None:
+        assert project.text("dvc.lock") == before
+        assert not (project.root / "artifacts/train/model.npz").exists()
+        assert "train" in json.loads(project.dvc("status", "--json").stdout)
+
+    process = training(1)
+    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: to DVC and to its stage
+    process.communicate()
+    assert process.returncode != 0
+    assert_unfinished()
+
+    process = training(1)
+    (stage,) = stage_processes(process)
+    os.kill(stage, signal.SIGTERM)
+    _, said = process.communicate()
+    assert "charloom: error: ended by SIGTERM" in said
+    assert "exited with 143" in said
+    assert process.returncode == 255
+    assert_unfinished()
+
+    process = training(1)
+    (stage,) = stage_processes(process)
+    process.kill()
+    process.communicate()  # the stage, which holds the other end of the pipe, ends as well
+    assert_unfinished()
+
+    finished = project.dvc("repro", "train")
+    assert stages_run(finished.stdout) == ["train"]
+    assert "going on from step" in finished.stderr
+    resumed = project.text("dvc.lock")
+    assert project.json("artifacts/train/metrics.json")["steps"] == LONG
+
+    whole = project.dvc("repro", "--force", "--single-item", "train")
+    assert stages_run(whole.stdout) == ["train"]
+    assert "going on from step" not in whole.stderr
+    assert project.text("dvc.lock") == resumed
+
+
+def stage_processes(process: subprocess.Popen[str]) -> list[int]:
+    """The processes that a process started, by their ids."""
+    children = Path(f"/proc/{process.pid}/task").glob("*/children")
+    return [int(child) for path in children for child in path.read_text().split()]
+
+
+def test_metrics_show_the_smooth_loss_and_the_errors_of_the_gradient_check(project: Project) -> None:
+    shown = json.loads(project.dvc("metrics", "show", "--json").stdout)[""]["data"]
+    train = shown["artifacts/train/metrics.json"]["data"]
+    gradcheck = shown["artifacts/gradcheck/errors.json"]["data"]
+    assert train["smooth_loss"] == project.json("artifacts/train/metrics.json")["smooth_loss"]
+    errors = project.json("artifacts/gradcheck/errors.json")
+    for tensor in ("W", "U", "V", "b", "c"):
+        shown_error = gradcheck["central"][tensor]["max_relative_error"]
+        assert shown_error == errors["central"][tensor]["max_relative_error"]
+
+
+def test_plots_show_writes_a_page_of_the_pictures_that_needs_no_network(project: Project) -> None:
+    project.dvc("plots", "show", "--out", "shown")
+    page = project.text("shown/index.html")
+    references = re.findall(r"""(?:src|href)\s*=\s*["']?([^"'\s>]+)""", page)
+    assert len(references) == len(PICTURES)
+    assert "://" not in page
+    pictures = {(project.root / "shown" / reference).read_bytes() for reference in references}
+    assert pictures == {(project.root / f"artifacts/plot/{name}.png").read_bytes() for name in PICTURES}
+
+
+def test_an_experiment_of_dvc_changes_one_value_in_params_yaml_and_is_recorded(project: Project) -> None:
+    before = project.text("params.yaml")
+    expected = yaml.safe_load(before)
+    expected["train"]["steps"] = 150
+    ran = project.dvc("exp", "run", "--name", "shorter", "--set-param", "train.steps=150")
+    assert stages_run(ran.stdout) == ["train", "synthesize", "plot", "track"]
+    after = project.text("params.yaml")
+    assert yaml.safe_load(after) == expected
+    assert re.findall("#.*", after) == re.findall("#.*", before)
+    assert project.dvc("exp", "list", "--name-only").stdout.split() == ["shorter"]
+    results = {run.data.tags["charloom.result"]: run.data.params for run in project.mlflow_runs()}
+    assert len(results) == 2
+    assert results[project.json("artifacts/track/result.json")["result"]]["train.steps"] == "150"
+
+
+# The slowest test here: DVC makes a copy of the project for each experiment, and starts a worker to run them.
+def test_queued_experiments_run_in_copies_and_their_runs_are_in_the_projects_own_database(project: Project) -> None:
+    project.dvc("exp", "run", "--queue", "--set-param", "optimizer.learning_rate=0.05,0.2")
+    project.dvc("exp", "run", "--run-all", "--jobs", "2")
+    rows = [line.split() for line in project.dvc("queue", "status").stdout.splitlines()[1:3]]
+    assert [row[-1] for row in rows] == ["Success", "Success"]
+    assert len(project.dvc("exp", "list", "--name-only").stdout.split()) == 2
+    rates = sorted(run.data.params["optimizer.learning_rate"] for run in project.mlflow_runs())
+    assert rates == ["0.05", "0.1", "0.2"]
+    assert {run.info.status for run in project.mlflow_runs()} == {"FINISHED"}
+    assert project.run("git", "status", "--porcelain").stdout == ""
+
+
+def definition(root: Path = ROOT) -> dict[str, Any]:
+    stages: dict[str, Any] = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    return stages
+
+
+def leaves(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def test_the_stages_parameters_together_are_all_that_is_in_params_yaml() -> None:
+    named = {key for stage in definition().values() for key in stage["params"]}
+    every = set(leaves(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))))
+    assert {leaf for leaf in every if not any(f"{leaf}.".startswith(f"{key}.") for key in named)} == set()
+    assert {key for key in named if not any(f"{leaf}.".startswith(f"{key}.") for leaf in every)} == set()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_the_modules_that_it_imports_and_on_no_others(stage: str) -> None:
+    listed = {name for name in definition()[stage]["deps"] if name.startswith("src/")}
+    assert listed == {dependency(name) for name in imported(f"charloom.stages.{stage}")}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_the_files_that_it_reads(reproduced: tuple[Project, list[str]], stage: str) -> None:
+    project, _ = reproduced
+    listed = {name for name in definition(project.root)[stage]["deps"] if not name.startswith("src/")}
+    if "${data.path}" in listed:
+        listed = listed - {"${data.path}"} | {SMALL["path"]}
+    reads = {line.split("\t")[1] for line in project.text("reads.log").splitlines() if line.split("\t")[0] == stage}
+    found = {name for name in reads if name.startswith(("artifacts/", "data/")) and f"artifacts/{stage}/" not in name}
+    assert found | UNREAD.get(stage, set()) == listed
+
+
+def imported(name: str) -> set[str]:
+    """The modules of the package that importing `name` brings in, at once or within a function, with `name`."""
+    found: set[str] = set()
+    waiting = {name}
+    while waiting:
+        module = waiting.pop()
+        found.add(module)
+        tree = ast.parse(module_file(module).read_text(encoding="utf-8"))
+        named = {module.rpartition(".")[0]}
+        for node in outside_of_type_checking(tree):
+            if isinstance(node, ast.Import):
+                named |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{module} imports by a relative name"
+                assert node.module is not None
+                named |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        waiting |= {other for other in named if is_module(other)} - found
+    return found
+
+
+def outside_of_type_checking(tree: ast.AST) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            for other in node.orelse:
+                yield from outside_of_type_checking(other)
+        else:
+            yield node
+            yield from outside_of_type_checking(node)
+
+
+def module_file(name: str) -> Path:
+    path = PACKAGE.parent / name.replace(".", "/")
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def is_module(name: str) -> bool:
+    return name.partition(".")[0] == "charloom" and module_file(name).is_file()
+
+
+def dependency(module: str) -> str:
+    """A module as dvc.yaml lists it; the cells' folder stands for all that is in it."""
+    if module.startswith("charloom.cells"):
+        return "src/charloom/cells"
+    return module_file(module).relative_to(ROOT).as_posix()

@@ -1,0 +1,313 @@
+"""The gradient check itself: it passes what is right, and each planted error is caught."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from charloom import gradcheck
+from charloom.cells import CELLS
+from charloom.cells.cell import Array, Cell
+from charloom.gradcheck import COMPLEX_STEP, Check, SweepPoint, Window, analytic_gradient, check, numerical_gradient
+from charloom.network import IntArray, Network, Parameters
+
+STEP, THRESHOLD = 1e-5, 1e-9
+K, m, T = 6, 8, 12
+
+every_cell = pytest.mark.parametrize("cell", sorted(CELLS))
+
+
+def a_network(cell: str = "rnn", layers: int = 1, scale: float = 0.4, units: int = m) -> Network:
+    network = Network(vocabulary_size=K, hidden_size=units, cell=cell, layers=layers, dtype=np.float64)
+    network.parameters.vector[:] = np.random.default_rng(1).normal(0, scale, network.parameters.vector.size)
+    return network
+
+
+def a_window(network: Network, streams: int = 1, steps: int = T) -> Window:
+    """One that never reads the character K - 1, with a state that is not zero."""
+    rng = np.random.default_rng(2)
+    inputs, targets = rng.integers(0, K - 1, (2, steps, streams))
+    return Window(inputs, targets, rng.uniform(-0.8, 0.8, network.zero_state(streams).shape))
+
+
+def found(network: Network) -> Check:
+    return check(network, a_window(network), STEP, THRESHOLD)
+
+
+def spoil(monkeypatch: pytest.MonkeyPatch, planted: Callable[[Parameters], None]) -> None:
+    """Have the backward pass commit the planted error."""
+    right = Network.backward
+
+    def wrong(self: Network, inputs: IntArray) -> Parameters:
+        grads = right(self, inputs)
+        planted(grads)
+        return grads
+
+    monkeypatch.setattr(Network, "backward", wrong)
+
+
+def methods_that_name(problems: list[str], entry: str) -> set[str]:
+    return {problem.split()[0] for problem in problems if f"finds {entry}" in problem}
+
+
+@every_cell
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("streams", [1, 3])
+def test_the_right_gradient_passes(cell: str, layers: int, streams: int) -> None:
+    network = a_network(cell, layers, units=4)
+    assert check(network, a_window(network, streams, steps=6), STEP, THRESHOLD).problems == []
+
+
+@every_cell
+@pytest.mark.parametrize("scale", [0.0, 0.01, 1.0])
+def test_the_right_gradient_passes_at_small_and_large_weights(cell: str, scale: float) -> None:
+    assert found(a_network(cell, scale=scale)).problems == []
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_the_right_gradient_of_a_short_window_passes(steps: int) -> None:
+    network = a_network()
+    assert check(network, a_window(network, steps=steps), STEP, THRESHOLD).problems == []
+
+
+def test_the_complex_step_agrees_far_better_than_its_threshold() -> None:
+    errors = found(a_network()).errors["complex_step"]
+    assert max(of_tensor.max_scaled_error for of_tensor in errors.values()) < 1e-13
+
+
+@pytest.mark.parametrize(("name", "entry"), [("W", (3, 5)), ("U", (2, 1)), ("V", (4, 7)), ("b", (6,)), ("c", (0,))])
+def test_an_error_of_one_twentieth_of_a_per_cent_in_one_entry_is_caught_by_both_methods(
+    monkeypatch: pytest.MonkeyPatch, name: str, entry: tuple[int, ...]
+) -> None:
+    network = a_network()
+
+    def planted(grads: Parameters) -> None:
+        grads[name][entry] *= 1.0005
+
+    spoil(monkeypatch, planted)
+    checked = found(network)
+    assert methods_that_name(checked.problems, f"{name}{list(entry)}") == {"central", "complex_step"}
+    assert len(checked.problems) == 2
+    for method in gradcheck.METHODS:
+        worst = checked.errors[method][name].worst
+        assert worst.index == entry
+        assert worst.analytic == pytest.approx(1.0005 * worst.numerical, rel=1e-5)
+
+
+def test_the_relative_error_of_a_planted_twentieth_of_a_per_cent_is_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    def planted(grads: Parameters) -> None:
+        grads["b"][2] *= 1.0005
+
+    spoil(monkeypatch, planted)
+    errors = found(a_network()).errors["complex_step"]["b"]
+    assert errors.max_relative_error == pytest.approx(0.0005 / 1.0005, rel=1e-6)
+
+
+@every_cell
+@pytest.mark.parametrize("name", ["W", "U", "V", "b", "c"])
+def test_a_wrong_sign_is_caught(monkeypatch: pytest.MonkeyPatch, cell: str, name: str) -> None:
+    def planted(grads: Parameters) -> None:
+        np.negative(grads[name], out=grads[name])
+
+    spoil(monkeypatch, planted)
+    problems = found(a_network(cell)).problems
+    assert methods_that_name(problems, name) == {"central", "complex_step"}
+
+
+@every_cell
+def test_a_missing_recurrent_term_is_caught_in_what_lies_before_it(monkeypatch: pytest.MonkeyPatch, cell: str) -> None:
+    right = CELLS[cell].backward
+
+    def forgetful(self: Cell, params: dict[str, Array], *others: Any) -> Any:
+        """Without what h_t does for the steps after it, Wᵀ da_{t+1}."""
+        return right(self, {**params, "W": np.zeros_like(params["W"])}, *others)
+
+    monkeypatch.setattr(CELLS[cell], "backward", forgetful)
+    problems = found(a_network(cell)).problems
+    for name in ("W", "U", "b"):
+        assert methods_that_name(problems, name) == {"central", "complex_step"}
+    for name in ("V", "c"):
+        assert methods_that_name(problems, name) == set()
+
+
+def test_a_gradient_clipped_before_the_check_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = a_network()
+    _, raw = analytic_gradient(network, a_window(network))
+    limit = 0.9 * np.abs(raw).max()
+
+    def planted(grads: Parameters) -> None:
+        np.clip(grads.vector, -limit, limit, out=grads.vector)
+
+    spoil(monkeypatch, planted)
+    assert {problem.split()[0] for problem in found(network).problems} == {"central", "complex_step"}
+
+
+@every_cell
+@pytest.mark.parametrize("name", ["b", "c"])
+def test_a_missing_bias_gradient_is_caught(monkeypatch: pytest.MonkeyPatch, cell: str, name: str) -> None:
+    def planted(grads: Parameters) -> None:
+        grads[name][...] = 0
+
+    spoil(monkeypatch, planted)
+    problems = found(a_network(cell)).problems
+    assert methods_that_name(problems, name) == {"central", "complex_step"}
+    assert len(problems) == 2
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_gradient_that_is_not_finite_is_caught_by_both_methods(monkeypatch: pytest.MonkeyPatch, value: float) -> None:
+    def planted(grads: Parameters) -> None:
+        grads["V"][3, 2] = value
+
+    spoil(monkeypatch, planted)
+    with np.errstate(invalid="ignore"):  # inf / inf in the relative error
+        problems = found(a_network()).problems
+    assert methods_that_name(problems, "V[3, 2]") == {"central", "complex_step"}
+
+
+def test_an_error_in_an_upper_layer_is_named_with_its_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def planted(grads: Parameters) -> None:
+        grads["layer1.U"][2, 3] += 0.1
+
+    spoil(monkeypatch, planted)
+    problems = found(a_network(layers=2)).problems
+    assert methods_that_name(problems, "layer1.U[2, 3]") == {"central", "complex_step"}
+
+
+def test_a_problem_gives_the_entry_both_values_and_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    def planted(grads: Parameters) -> None:
+        grads["c"][1] = 123.0
+
+    network = a_network()
+    _, right = analytic_gradient(network, a_window(network))
+    value = right[network.parameters.slices["c"]][1]
+    spoil(monkeypatch, planted)
+    assert (
+        f"complex_step finds c[1] = {value:.9g} where the backward pass has 123 (bound 1.2e-07)"
+        in found(network).problems
+    )
+
+
+def test_entries_that_are_exactly_zero_in_both_gradients_are_counted_apart() -> None:
+    errors = found(a_network()).errors
+    for method in gradcheck.METHODS:
+        assert errors[method]["U"].exact_zeros == m  # the column of the character that the window does not read
+        assert errors[method]["W"].exact_zeros == 0
+
+
+def test_exact_zeros_give_no_relative_error_of_their_own() -> None:
+    network = Network(vocabulary_size=2, hidden_size=1, dtype=np.float64)
+    g_a, g_n = np.zeros(network.parameters.vector.size), np.zeros(network.parameters.vector.size)
+    errors = gradcheck.compare(network, g_a, g_n)["V"]
+    assert (errors.max_relative_error, errors.max_absolute_error, errors.exact_zeros) == (0.0, 0.0, 2)
+
+
+def test_a_zero_against_a_number_that_is_not_is_a_relative_error_of_one() -> None:
+    network = Network(vocabulary_size=2, hidden_size=1, dtype=np.float64)
+    g_a, g_n = np.zeros(network.parameters.vector.size), np.zeros(network.parameters.vector.size)
+    g_n[network.parameters.slices["c"]] = [0.0, 1e-30]
+    errors = gradcheck.compare(network, g_a, g_n)["c"]
+    assert (errors.max_relative_error, errors.exact_zeros, errors.worst.index) == (1.0, 1, (1,))
+
+
+def test_the_errors_are_those_of_the_formula() -> None:
+    network = Network(vocabulary_size=2, hidden_size=1, dtype=np.float64)
+    g_a, g_n = np.ones(network.parameters.vector.size), np.ones(network.parameters.vector.size)
+    g_a[network.parameters.slices["V"]] = [4.0, -0.5]
+    g_n[network.parameters.slices["V"]] = [4.5, -0.4]
+    errors = gradcheck.compare(network, g_a, g_n)["V"]
+    assert errors.max_absolute_error == 0.5
+    assert errors.max_relative_error == pytest.approx(0.2)  # |-0.5 + 0.4| / 0.5, more than 0.5 / 4.5
+    assert errors.max_scaled_error == 0.125
+    assert errors.entries == 2
+    assert (errors.worst.index, errors.worst.analytic, errors.worst.numerical) == ((0, 0), 4.0, 4.5)
+
+
+def test_the_numerical_side_calls_the_forward_pass_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = a_network()
+    window = a_window(network)
+    _, analytic = analytic_gradient(network, window)
+
+    def forbidden(self: Network, inputs: IntArray) -> Parameters:
+        raise AssertionError("backward was called")
+
+    monkeypatch.setattr(Network, "backward", forbidden)
+    for method, step in (("central", STEP), ("complex_step", COMPLEX_STEP)):
+        numerical = numerical_gradient(network, window, method, step)
+        np.testing.assert_allclose(numerical, analytic, rtol=1e-4, atol=1e-8)
+
+
+@pytest.mark.parametrize("method", gradcheck.METHODS)
+def test_the_numerical_gradient_of_some_entries_is_that_of_all_at_their_places(method: str) -> None:
+    network = a_network()
+    window = a_window(network)
+    everything = numerical_gradient(network, window, method, 1e-6)
+    some = numerical_gradient(network, window, method, 1e-6, indices=[40, 3, 17])
+    np.testing.assert_array_equal(some, everything[[40, 3, 17]])
+
+
+def test_the_check_leaves_the_parameters_as_they_were() -> None:
+    network = a_network()
+    before = network.parameters.vector.copy()
+    found(network)
+    np.testing.assert_array_equal(network.parameters.vector, before)
+
+
+def test_work_shared_out_gives_the_same_check() -> None:
+    network = a_network()
+
+    def backwards(function: Callable[..., Array], jobs: list[Any]) -> Iterable[Array]:
+        return [function(job) for job in reversed(jobs)][::-1]
+
+    shared = check(network, a_window(network), STEP, THRESHOLD, map=backwards)
+    assert shared.errors == found(network).errors
+
+
+@pytest.fixture(scope="module")
+def sweep() -> list[SweepPoint]:
+    network = a_network()
+    return gradcheck.step_sweep(network, a_window(network), rng=np.random.default_rng(3))
+
+
+def errors_by_step(sweep: list[SweepPoint], method: str) -> dict[float, float]:
+    return {
+        round(np.log10(point.step), 6): point.max_relative_error
+        for point in sweep
+        if point.method == method and point.tensor == "all"
+    }
+
+
+def test_the_central_difference_is_worse_on_both_sides_of_its_best_step(sweep: list[SweepPoint]) -> None:
+    central = errors_by_step(sweep, "central")
+    assert central[-5] < 1e-7
+    assert central[-1] > 1000 * central[-5]  # truncation
+    assert central[-12] > 1000 * central[-5]  # rounding
+
+
+def test_the_truncation_of_the_central_difference_falls_with_the_square_of_the_step(
+    sweep: list[SweepPoint],
+) -> None:
+    central = errors_by_step(sweep, "central")
+    assert central[-1] / central[-2] == pytest.approx(100, rel=0.3)
+    assert central[-2] / central[-3] == pytest.approx(100, rel=0.1)
+
+
+def test_the_complex_step_is_exact_at_every_small_step(sweep: list[SweepPoint]) -> None:
+    small = {step: error for step, error in errors_by_step(sweep, "complex_step").items() if step <= -8}
+    assert sorted(small) == [-100, -70, -50, -30, -20, -15, -12, -10, -8]
+    assert max(small.values()) < 1e-12
+
+
+def test_all_is_the_largest_of_the_tensors(sweep: list[SweepPoint]) -> None:
+    at = [point for point in sweep if point.method == "central" and point.step == pytest.approx(1e-3)]
+    of_tensor = {point.tensor: point.max_relative_error for point in at}
+    assert set(of_tensor) == {"W", "U", "b", "V", "c", "all"}
+    assert of_tensor.pop("all") == max(of_tensor.values())
+
+
+def test_the_table_has_a_line_for_each_tensor_with_the_references_figures() -> None:
+    lines = gradcheck.table({"initial": found(a_network())}).splitlines()
+    W = next(line for line in lines if line.startswith("W "))
+    assert W.split()[-4:] == ["3.1e-07", "5.4e-06", "64", "0"]
+    assert [line.split()[0] for line in lines[3:8]] == ["W", "U", "b", "V", "c"]

@@ -1,0 +1,111 @@
+"""What a person sees in MLflow's pages, in a real browser."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from charloom import tracking
+from tests.results import make_config, make_project, make_result
+
+pytestmark = [
+    # MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    # MLflow's connections to a database live as long as the process.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+_CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+_FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+)
+
+
+@dataclass(frozen=True)
+class Pages:
+    """MLflow's pages, being served, on a project with one run and a sweep."""
+
+    start: str  # what `make ui` prints
+    run_id: str
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME", "DISPLAY", "WAYLAND_DISPLAY"):
+            patch.delenv(name, raising=False)
+        root = make_project(tmp_path_factory.mktemp("project"))
+        patch.chdir(root)
+        inp = make_result(root / "artifacts")
+        config = make_config()
+        result = tracking.result_of(config, inp)
+        parent = tracking.open_parent(config.tracking, "a sweep")
+        tracking.record(config, inp, result, parent=parent)
+        tracking.close_parent(config.tracking, parent, [{"job": 0, "overrides": "seed=1", "smooth_loss": 38.4}])
+        recorded = tracking.record(config, inp, result)
+        assert recorded is not None
+        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "src")}
+        command = [sys.executable, "-m", "charloom.tracking"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as server:
+            try:
+                assert server.stdout is not None
+                printed = server.stdout.readline()
+                assert printed.startswith("MLflow: http://127.0.0.1:"), printed
+                yield Pages(printed.removeprefix("MLflow: ").strip(), recorded.run_id)
+            finally:
+                server.terminate()
+
+
+@pytest.mark.skipif(_CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)")
+def test_the_run_its_loss_curve_and_its_error_table_can_be_seen(pages: Pages, tmp_path: Path) -> None:
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=20_000)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch_persistent_context(
+            tmp_path / "profile",
+            executable_path=_CHROMIUM,
+            args=_FLAGS.split(),
+            viewport={"width": 1500, "height": 900},
+        )
+        page = browser.pages[0]
+
+        # The list of runs: the run, the sweep, and the columns that tell runs apart.
+        page.goto(pages.start)
+        link = page.get_by_role("link", name="rnn 100, adagrad 0.1, smooth loss 38.4")
+        expect(link.first).to_be_visible()
+        expect(page.get_by_role("link", name="a sweep")).to_be_visible()
+        for column in ("smooth_loss", "optimizer.name"):
+            expect(page.get_by_role("columnheader", name=column).first).to_be_visible()
+        expect(page.get_by_role("gridcell", name="adagrad", exact=True).first).to_be_visible()
+
+        # The run: its description with the gradient's errors, its dataset.
+        link.first.click()
+        expect(page).to_have_url(re.compile(f"/runs/{pages.run_id}"))
+        expect(page.get_by_text("The gradient's largest relative error")).to_be_visible()
+        expect(page.get_by_text(re.compile(r"^corpus\.txt"))).to_be_visible()
+
+        # Its loss curve: a chart over the steps, with a line drawn in it.
+        page.get_by_role("tab", name="Model metrics").click()
+        page.get_by_placeholder("Search metric charts").fill("^loss$")
+        expect(page.get_by_text("rnn 100, adagrad 0.1, smooth loss 38.4 (loss)")).to_be_visible()
+        expect(page.get_by_text("Step", exact=True).first).to_be_visible()
+        line = page.locator(".scatterlayer path.js-line").first
+        expect(line).to_be_visible()
+        assert (line.get_attribute("d") or "").count("L") > 100
+
+        # Its table of errors, exponents and all.
+        page.goto(pages.start.split("/runs?")[0] + f"/runs/{pages.run_id}/artifacts/gradcheck/relative_errors.json")
+        for heading in ("tensor", "max_relative_error"):
+            expect(page.get_by_role("columnheader", name=heading)).to_be_visible()
+        for figure in ("3.613e-07", "5.867e-14"):  # of W, by central differences and by the complex step
+            expect(page.get_by_text(figure, exact=True)).to_be_visible()
+        browser.close()

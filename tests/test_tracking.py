@@ -1,0 +1,478 @@
+import csv
+import json
+import multiprocessing
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from charloom import tracking
+from charloom.config import Config, TrackingConfig, flatten
+from charloom.errors import ConfigError, EnvironmentFault, StateError
+from charloom.stages import track
+from tests.results import ROWS, SEQ_LENGTH, TENSORS, make_config, make_project, make_result
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+pytestmark = [
+    # MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    # MLflow's connections to a database live as long as the process.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project, which is the working directory."""
+    return _enter_project(tmp_path / "a project", monkeypatch)
+
+
+@pytest.fixture
+def result(project: Path) -> Path:
+    return make_result(project / "artifacts")
+
+
+def _enter_project(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    make_project(root)
+    monkeypatch.chdir(root)
+    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME", "DVC_STAGE"):
+        monkeypatch.delenv(name, raising=False)
+    return root
+
+
+def _client(project: Path) -> "MlflowClient":
+    from mlflow import MlflowClient
+
+    return MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+
+
+def _runs(client: "MlflowClient", **tags: str) -> list["Run"]:
+    experiment = client.get_experiment_by_name("charloom")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    return [run for run in runs if tags.items() <= run.data.tags.items()]
+
+
+def _record(config: Config, inp: Path, **parent: str | None) -> tracking.Recorded:
+    recorded = tracking.record(config, inp, tracking.result_of(config, inp), **parent)
+    assert recorded is not None
+    return recorded
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _assert_holds(client: "MlflowClient", run_id: str, config: Config, inp: Path) -> None:
+    """Everything that the files say stands in the run."""
+    run = client.get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert {key: _plain(value) for key, value in run.data.params.items()} == flatten(config.parameters())
+    errors = json.loads((inp / "gradcheck/errors.json").read_text())
+    for tensor in TENSORS:
+        exact, central = errors["complex_step"][tensor], errors["central"][tensor]
+        assert run.data.metrics[f"rel_error/{tensor}"] == exact["max_relative_error"]
+        assert run.data.metrics[f"rel_error_central/{tensor}"] == central["max_relative_error"]
+    history = _rows(inp / "train/history.csv")
+    assert len(history) == ROWS
+    for name in ("loss", "smooth_loss", "validation_nats_per_char"):
+        noted = [(int(row["step"]), float(row[name])) for row in history if row[name]]
+        assert [(point.step, point.value) for point in client.get_metric_history(run_id, name)] == noted
+    bits = client.get_metric_history(run_id, "bits_per_char")
+    assert bits[-1].value == pytest.approx(float(history[-1]["smooth_loss"]) / SEQ_LENGTH / 0.693147180559945)
+    validation = client.get_metric_history(run_id, "validation_bits_per_char")
+    assert [point.step for point in validation] == [10_000, 20_000, 30_000]
+    assert run.data.metrics["train/epochs"] == 3
+    assert run.data.metrics["synthesize/known_words"] == 0.875
+    assert run.data.tags["charloom.train.stopped"] == "steps"
+
+    assert set(_artifacts(client, run_id)) == {
+        *(
+            name
+            for name in tracking.result_of(config, inp).files
+            if name not in ("prepare/ids.npy", "train/samples.jsonl")
+        ),
+        "gradcheck/relative_errors.json",
+        *(f"samples/step-{step:08d}.txt" for step in (1, 10_000, 20_000, 30_000)),
+    }
+    for name in ("train/model.npz", "plot/report.html", "synthesize/sample.txt"):
+        assert Path(client.download_artifacts(run_id, name)).read_bytes() == (inp / name).read_bytes()
+    sample = Path(client.download_artifacts(run_id, "samples/step-00010000.txt"))
+    assert sample.read_bytes().decode() == "at 10000\nthe fôx\u2028quick"
+    table = json.loads(Path(client.download_artifacts(run_id, "gradcheck/relative_errors.json")).read_text())
+    shown = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    expected = _rows(inp / "gradcheck/errors.csv")
+    assert len(shown) == len(expected) == 4 * len(TENSORS)
+    for found, row in zip(shown, expected, strict=True):
+        assert found.keys() == row.keys()
+        assert (found["weights"], found["method"], found["tensor"]) == (row["weights"], row["method"], row["tensor"])
+        assert float(found["max_relative_error"]) == pytest.approx(float(row["max_relative_error"]), rel=1e-3)
+        assert found["entries"] == row["entries"]
+
+    assert run.inputs is not None
+    (dataset,) = run.inputs.dataset_inputs
+    summary = json.loads((inp / "prepare/summary.json").read_text())
+    assert dataset.dataset.name == "corpus.txt"
+    assert summary["sha256"].startswith(dataset.dataset.digest)
+    assert json.loads(dataset.dataset.source) == {"uri": "data/corpus.txt"}
+    assert run.data.tags["charloom.corpus_sha256"] == summary["sha256"]
+
+
+def _plain(text: str) -> Any:
+    with suppress(ValueError):
+        return json.loads(text)
+    return text
+
+
+def _artifacts(client: "MlflowClient", run_id: str, folder: str | None = None) -> Iterator[str]:
+    for entry in client.list_artifacts(run_id, folder):
+        if entry.is_dir:
+            yield from _artifacts(client, run_id, entry.path)
+        else:
+            yield entry.path
+
+
+def test_a_run_holds_what_the_files_say(project: Path, result: Path) -> None:
+    config = make_config()
+    recorded = _record(config, result)
+    assert recorded.new
+    assert recorded.name == "rnn 100, adagrad 0.1, smooth loss 38.4"
+    client = _client(project)
+    assert client.get_run(recorded.run_id).info.run_name == recorded.name
+    _assert_holds(client, recorded.run_id, config, result)
+    assert (project / "mlartifacts" / recorded.run_id / "artifacts/plot/loss.png").is_file()
+
+
+def test_a_result_recorded_twice_is_one_run(project: Path, result: Path) -> None:
+    first = _record(make_config(), result)
+    again = _record(make_config(), result)
+    assert (again.run_id, again.name, again.new) == (first.run_id, first.name, False)
+    assert len(_runs(_client(project))) == 1
+
+
+def test_another_file_or_another_parameter_is_another_result(result: Path) -> None:
+    config = make_config()
+    first = tracking.result_of(config, result)
+    assert tracking.result_of(config, result) == first
+    assert tracking.result_of(make_config(learning_rate=0.2), result).fingerprint != first.fingerprint
+    (result / "synthesize/sample.txt").write_text("other")
+    other = tracking.result_of(config, result)
+    assert other.fingerprint != first.fingerprint
+    assert {name for name in first.files if first.files[name] != other.files[name]} == {"synthesize/sample.txt"}
+
+
+def test_where_the_result_goes_does_not_shape_it(result: Path) -> None:
+    here = tracking.result_of(make_config(), result)
+    there = tracking.result_of(make_config(TrackingConfig("server", "http://127.0.0.1:1", "other")), result)
+    assert here == there
+
+
+def test_a_missing_file_names_its_stage(result: Path) -> None:
+    (result / "synthesize/sample.txt").unlink()
+    with pytest.raises(StateError, match=r"sample\.txt is missing; run the synthesize stage first"):
+        tracking.result_of(make_config(), result)
+
+
+def test_a_file_that_is_not_whole_is_a_state_error_and_leaves_no_run(project: Path, result: Path) -> None:
+    (result / "gradcheck/errors.json").write_text('{"passed": true}')
+    with pytest.raises(StateError, match="does not hold a whole result"):
+        _record(make_config(), result)
+    assert not (project / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize("status", ["RUNNING", "FAILED", "KILLED"])
+def test_what_a_kill_left_half_way_is_replaced_by_one_finished_run(project: Path, result: Path, status: str) -> None:
+    config = make_config()
+    fingerprint = tracking.result_of(config, result).fingerprint
+    parent = tracking.open_parent(config.tracking, "makes the experiment")
+    client = _client(project)
+    experiment = client.get_experiment_by_name("charloom")
+    assert experiment is not None
+    zombie = client.create_run(experiment.experiment_id, tags={"charloom.result": fingerprint})
+    if status != "RUNNING":
+        client.set_terminated(zombie.info.run_id, status)
+    recorded = _record(config, result)
+    (run,) = _runs(client, **{"charloom.result": fingerprint})
+    assert run.info.run_id == recorded.run_id != zombie.info.run_id
+    _assert_holds(client, recorded.run_id, config, result)
+    tracking.close_parent(config.tracking, parent, [])
+
+
+@pytest.mark.parametrize(("raised", "status"), [(OSError("no space left"), "FAILED"), (KeyboardInterrupt(), "KILLED")])
+def test_an_exception_half_way_leaves_no_open_run_and_a_retry_ends_in_one(
+    project: Path, result: Path, monkeypatch: pytest.MonkeyPatch, raised: BaseException, status: str
+) -> None:
+    from mlflow import MlflowClient
+
+    def fail(*_: object, **__: object) -> None:
+        raise raised
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_artifact", fail)
+        expected = EnvironmentFault if isinstance(raised, OSError) else KeyboardInterrupt
+        with pytest.raises(expected):
+            _record(make_config(), result)
+    client = _client(project)
+    assert [run.info.status for run in _runs(client)] == [status]
+    recorded = _record(make_config(), result)
+    assert [run.info.run_id for run in _runs(client)] == [recorded.run_id]
+
+
+def _record_in_process(start: Any, inp: str, rate: float) -> None:
+    start.wait()
+    _record(make_config(learning_rate=rate), Path(inp))
+
+
+def test_four_processes_can_record_into_a_database_that_is_not_there_yet(project: Path, result: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    start = context.Barrier(4)
+    # Two of the four have the same result.
+    workers = [
+        context.Process(target=_record_in_process, args=(start, str(result), rate)) for rate in (0.1, 0.1, 0.2, 0.3)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0, 0, 0, 0]
+    runs = _runs(_client(project))
+    assert sorted(run.data.params["optimizer.learning_rate"] for run in runs) == ["0.1", "0.2", "0.3"]
+    assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+def test_a_sweep_is_a_parent_with_its_runs_and_its_table(project: Path, result: Path) -> None:
+    config, other = make_config(), make_config(learning_rate=0.05)
+    alone = _record(config, result)
+    parent = tracking.open_parent(config.tracking, "optimizer.learning_rate=0.1,0.05,1e9")
+    assert parent is not None
+    client = _client(project)
+    assert client.get_run(parent).info.status == "RUNNING"
+    children = [_record(each, result, parent=parent) for each in (config, other)]
+    assert all(child.new for child in children)  # the first is recorded elsewhere, and still belongs in this sweep
+    assert children[0].run_id != alone.run_id
+    assert not _record(config, result, parent=parent).new
+    message = "a parameter is no longer finite at step 7; lower optimizer.learning_rate"
+    failed = tracking.record_failure(make_config(learning_rate=1e9), message, parent=parent)
+    assert failed is not None
+
+    tracking.close_parent(
+        config.tracking,
+        parent,
+        [
+            {"job": 0, "overrides": "optimizer.learning_rate=0.1", "smooth_loss": 38.43, "error": ""},
+            {"job": 1, "overrides": "optimizer.learning_rate=0.05", "smooth_loss": 37.5e-12, "error": ""},
+            {"job": 2, "overrides": "optimizer.learning_rate=1e9", "error": message},
+            {"job": 3, "overrides": "optimizer.learning_rate=1e8", "smooth_loss": float("nan")},
+        ],
+        status="FAILED",
+    )
+    run = client.get_run(parent)
+    assert run.info.status == "FAILED"
+    assert run.data.metrics == {"best/smooth_loss": 37.5e-12}
+    table = json.loads(Path(client.download_artifacts(parent, "sweep.json")).read_text())
+    assert table["columns"] == ["job", "overrides", "smooth_loss", "error"]
+    assert table["data"][1] == ["1", "optimizer.learning_rate=0.05", "3.75e-11", ""]
+    assert table["data"][2] == ["2", "optimizer.learning_rate=1e9", "", message]
+
+    under = _runs(client, **{"mlflow.parentRunId": parent})
+    assert {run.info.run_id for run in under} == {*(child.run_id for child in children), failed}
+    failure = client.get_run(failed)
+    assert failure.info.status == "FAILED"
+    assert failure.data.tags["charloom.error"] == message
+    assert failure.data.params["optimizer.learning_rate"] == "1000000000.0"
+
+
+def test_off_sends_nothing_but_still_writes_the_fingerprint(
+    project: Path, result: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    config = make_config(TrackingConfig("off", None, "charloom"))
+    track.run(config, result, project / "track")
+    written = json.loads((project / "track/result.json").read_text())
+    whole = tracking.result_of(config, result)
+    assert written == {"result": whole.fingerprint, "files": whole.files}
+    assert tracking.open_parent(config.tracking, "sweep") is None
+    assert tracking.record_failure(config, "message") is None
+    tracking.close_parent(config.tracking, None, [])
+    assert sorted(path.name for path in project.iterdir()) == ["artifacts", "conf", "params.yaml", "track"]
+
+
+def test_the_stage_writes_the_same_bytes_again(project: Path, result: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    track.run(make_config(), result, project / "one")
+    track.run(make_config(), result, project / "two")
+    assert (project / "one/result.json").read_bytes() == (project / "two/result.json").read_bytes()
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("recorded as 'rnn 100, adagrad 0.1")
+    assert second.startswith("already recorded as 'rnn 100, adagrad 0.1")
+
+
+def test_the_environment_variable_decides_where_runs_go(
+    project: Path, result: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///elsewhere.db")
+    recorded = _record(make_config(TrackingConfig("server", "http://127.0.0.1:1", "charloom")), result)
+    assert recorded.uri == f"sqlite:///{project / 'elsewhere.db'}"
+    assert (project / "elsewhere.db").is_file()
+    assert not (project / "mlflow.db").exists()
+
+
+def test_a_server_without_an_address_is_a_configuration_error(project: Path) -> None:
+    with pytest.raises(ConfigError, match=r"tracking\.uri must be the address"):
+        tracking.tracking_uri(TrackingConfig("server", None, "charloom"))
+
+
+def test_the_database_of_a_copy_that_dvc_made_is_that_of_the_project(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / ".dvc").mkdir()
+    assert tracking.home() == project
+    for folder in (project / ".dvc/tmp/exps/tmp1", project / ".dvc/tmp/exps/standalone/tmp2"):
+        (folder / ".dvc").mkdir(parents=True)
+        _enter_project(folder, monkeypatch)
+        assert tracking.home() == project
+    linked = _enter_project(tmp_path / "scratch/tmp3", monkeypatch)
+    (linked / ".dvc").mkdir()
+    assert tracking.home() == linked
+    monkeypatch.setenv("DVC_ROOT", str(project))
+    assert tracking.home() == linked  # DVC sets it for every stage
+    monkeypatch.setenv("DVC_EXP_NAME", "brave-moth")
+    assert tracking.home() == project
+
+
+def test_a_project_that_was_moved_is_told_so(project: Path, result: Path, tmp_path: Path) -> None:
+    _record(make_config(), result)
+    moved = tmp_path / "moved"
+    project.rename(moved)
+    os.chdir(moved)
+    with pytest.raises(EnvironmentFault, match=r"was the project moved\?"):
+        _record(make_config(learning_rate=0.2), moved / "artifacts")
+
+
+def test_a_deleted_experiment_is_told_so(project: Path, result: Path) -> None:
+    _record(make_config(), result)
+    client = _client(project)
+    experiment = client.get_experiment_by_name("charloom")
+    assert experiment is not None
+    client.delete_experiment(experiment.experiment_id)
+    with pytest.raises(EnvironmentFault, match="was deleted; restore it"):
+        _record(make_config(), result)
+
+
+def test_a_file_that_is_no_database_is_one_line(project: Path, result: Path) -> None:
+    (project / "mlflow.db").write_text("this is not a database, but it is long enough to look at" * 20)
+    with pytest.raises(EnvironmentFault, match="file is not a database") as caught:
+        _record(make_config(), result)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_commit_is_a_tag_where_git_is_there(project: Path, result: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(project.parent))
+    client_tags = _client(project).get_run(_record(make_config(), result).run_id).data.tags
+    assert not [name for name in client_tags if "git" in name]
+
+    def git(*arguments: str) -> str:
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        command = ["git", *identity, *arguments]
+        return subprocess.run(command, cwd=project, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "--quiet")
+    git("add", "params.yaml")
+    git("commit", "--quiet", "-m", "first")
+    clean = _client(project).get_run(_record(make_config(learning_rate=0.2), result).run_id).data.tags
+    assert clean["mlflow.source.git.commit"] == clean["charloom.git_commit"] == git("rev-parse", "HEAD")
+    assert clean["charloom.git_dirty"] == "false"
+    (project / "params.yaml").write_text("seed: 2\n")
+    dirty = _client(project).get_run(_record(make_config(learning_rate=0.3), result).run_id).data.tags
+    assert dirty["charloom.git_dirty"] == "true"
+
+
+def _server_at(port: int) -> Config:
+    return make_config(TrackingConfig("server", f"http://someone:secret@127.0.0.1:{port}", "charloom"))
+
+
+def test_a_server_that_is_gone_costs_seconds_and_one_line(
+    project: Path, result: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # bound and not listening: refused
+        config = _server_at(unused.getsockname()[1])
+        before = time.monotonic()
+        with pytest.raises(EnvironmentFault) as caught:
+            track.run(config, result, project / "track")
+        assert time.monotonic() - before < 15
+        assert tracking.open_parent(config.tracking, "sweep") is None
+    said = str(caught.value)
+    assert "\n" not in said
+    assert "Connection refused" in said
+    assert f"the result is whole in {result}" in said
+    assert f"python -m charloom.stages.track inp={result}" in said
+    assert "secret" not in said + caplog.text
+    assert "the sweep goes on without a run above its runs" in caplog.text
+    assert (project / "track/result.json").is_file()
+
+
+def test_a_server_that_hangs_is_given_up(project: Path, result: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")  # 5 where it is not set
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        before = time.monotonic()
+        with pytest.raises(EnvironmentFault, match=r"timed out.*the result is whole in"):
+            _record(_server_at(silent.getsockname()[1]), result)
+        assert time.monotonic() - before < 10
+
+
+def test_the_wait_for_a_server_is_bounded_by_default(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"):
+        monkeypatch.delenv(name, raising=False)
+    tracking.close_parent(make_config().tracking, tracking.open_parent(make_config().tracking, "any"), [])
+    assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "5"
+    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "1"
+
+
+def test_a_run_on_a_server_and_its_pages(
+    project: Path, result: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from mlflow import MlflowClient
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "src")}
+    environment.pop("DISPLAY", None)
+    command = [sys.executable, "-m", "charloom.tracking", "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as pages:
+        try:
+            assert pages.stdout is not None
+            assert pages.stdout.readline().startswith("There are no runs yet")
+            address = f"http://127.0.0.1:{port}"
+            view = f"{address}/#/experiments/1/runs?workflowType=machine_learning"
+            assert pages.stdout.readline().startswith(f"MLflow: {view}")
+
+            config = make_config(TrackingConfig("server", address, "charloom"))
+            recorded = _record(config, result)
+            _assert_holds(MlflowClient(address), recorded.run_id, config, result)
+            assert not _record(config, result).new
+            # The pages are those of the project's own database.
+            assert [run.info.run_id for run in _runs(_client(project))] == [recorded.run_id]
+            with closing(urllib.request.urlopen(address)) as page:
+                assert b"<title>MLflow" in page.read()
+
+            with pytest.raises(EnvironmentFault, match=f"port {port} cannot be had"):
+                tracking.serve(make_config().tracking, port=port)
+        finally:
+            pages.terminate()
+        assert pages.wait(20) == 143
+    with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), timeout=2):
+        pass

@@ -1,0 +1,287 @@
+"""From bytes on disk to ids and back, and every file that cannot be trained on."""
+
+import codecs
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from charloom import corpus
+from charloom.corpus import Summary, prepare, read_text
+from charloom.errors import DataError
+from charloom.vocabulary import Vocabulary, code_points_of
+
+TEXT = "The ferryman — said “naïve” 1,000 times.\n日本語 𝄞\n"
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(exclude_categories=()), min_size=1))  # all of Unicode, surrogates too
+def test_decoding_undoes_encoding(text: str) -> None:
+    vocabulary = Vocabulary.of(text)
+    assert vocabulary.decode(vocabulary.encode(text)) == text
+
+
+@settings(deadline=None)
+@given(st.text(min_size=1), st.text())
+def test_the_unknown_characters_are_those_of_the_text_alone(known: str, text: str) -> None:
+    assert Vocabulary.of(known).unknown(text) == sorted(set(text) - set(known))
+
+
+def test_ids_are_the_places_among_the_sorted_characters() -> None:
+    vocabulary = Vocabulary.of("banana é")
+    assert vocabulary.characters == " abné"
+    assert vocabulary.encode("banana é").tolist() == [2, 1, 3, 1, 3, 1, 0, 4]
+
+
+@pytest.mark.parametrize(("size", "dtype"), [(1, np.uint8), (256, np.uint8), (257, np.uint16), (65_537, np.uint32)])
+def test_ids_are_of_the_smallest_type_that_holds_them(size: int, dtype: Any) -> None:
+    characters = "".join(map(chr, range(0x10000, 0x10000 + size)))
+    ids = Vocabulary(characters).encode(characters)
+    assert ids.dtype == dtype
+    assert ids[-1] == size - 1
+
+
+@pytest.mark.parametrize("unknown", ["\x00", "z", "𝄞", "\U0010ffff"])
+def test_an_unknown_character_is_refused_wherever_it_stands_among_the_code_points(unknown: str) -> None:
+    with pytest.raises(DataError, match="not among the vocabulary's 3 characters"):
+        Vocabulary.of("abc").encode("ab" + unknown)
+
+
+def test_the_empty_text_has_no_ids() -> None:
+    assert Vocabulary.of("abc").encode("").tolist() == []
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_code_points_are_those_of_ord(text: str) -> None:
+    assert code_points_of(text).tolist() == [ord(character) for character in text]
+
+
+def written(tmp_path: Path, content: bytes) -> Path:
+    path = tmp_path / "text.txt"
+    path.write_bytes(content)
+    return path
+
+
+def prepared(
+    path: Path, *, encoding: str = "utf-8", newline: str = "universal", validation_fraction: float = 0.0
+) -> Summary:
+    return prepare(
+        path,
+        path.parent / "prepare",
+        encoding=encoding,
+        newline=newline,
+        validation_fraction=validation_fraction,
+    )
+
+
+def refusal(path: Path, encoding: str = "utf-8") -> str:
+    with pytest.raises(DataError) as raised:
+        prepared(path, encoding=encoding)
+    return str(raised.value)
+
+
+pieces = pytest.mark.parametrize("piece", [1, 2, 3, 4, 5, 7, 1 << 22])
+
+
+def test_ids_on_disk_are_those_of_the_text(tmp_path: Path) -> None:
+    prepared(written(tmp_path, TEXT.encode()))
+    on_disk = np.load(tmp_path / "prepare" / "ids.npy")
+    np.testing.assert_array_equal(on_disk, Vocabulary.of(TEXT).encode(TEXT), strict=True)
+
+
+def test_the_vocabulary_on_disk_is_the_sorted_list_of_characters(tmp_path: Path) -> None:
+    prepared(written(tmp_path, TEXT.encode()))
+    assert json.loads((tmp_path / "prepare" / "vocabulary.json").read_text()) == sorted(set(TEXT))
+
+
+@pytest.mark.parametrize("size", [256, 257])
+def test_ids_on_disk_are_of_the_smallest_type(tmp_path: Path, size: int) -> None:
+    text = "".join(map(chr, range(0x100, 0x100 + size)))
+    prepared(written(tmp_path, text.encode()))
+    assert np.load(tmp_path / "prepare" / "ids.npy").dtype == (np.uint8 if size == 256 else np.uint16)
+
+
+@settings(deadline=None, max_examples=40)
+@given(text=st.text(st.characters(codec="utf-8"), min_size=2).filter(lambda text: len(set(text)) > 1))
+def test_what_was_prepared_is_the_text_when_loaded(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = written(tmp_path_factory.mktemp("any"), b"\xef\xbb\xbf" + text.encode())
+    prepared(path, newline="keep")
+    loaded = corpus.load(path.parent / "prepare")
+    assert loaded.vocabulary.decode(loaded.train_ids) == text
+
+
+@pieces
+def test_a_text_with_characters_of_many_bytes_is_the_same_however_it_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int
+) -> None:
+    monkeypatch.setattr(corpus, "_PIECE", piece)
+    path = written(tmp_path, TEXT.encode())
+    assert read_text(path, encoding="utf-8") == TEXT
+    summary = prepared(path)
+    np.testing.assert_array_equal(np.load(tmp_path / "prepare" / "ids.npy"), Vocabulary.of(TEXT).encode(TEXT))
+    assert summary.characters == len(TEXT)
+    assert summary.sha256 == hashlib.sha256(TEXT.encode()).hexdigest()
+
+
+def test_a_byte_order_mark_is_not_part_of_the_text(tmp_path: Path) -> None:
+    path = written(tmp_path, codecs.BOM_UTF8 + b"ab")
+    assert read_text(path, encoding="utf-8") == "ab"
+    assert prepared(path).characters == 2
+
+
+def test_only_the_mark_at_the_start_is_stripped(tmp_path: Path) -> None:
+    assert read_text(written(tmp_path, "a\ufeffb".encode()), encoding="utf-8") == "a\ufeffb"
+
+
+@pieces
+def test_line_ends_become_line_feeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
+    monkeypatch.setattr(corpus, "_PIECE", piece)
+    path = written(tmp_path, b"ab\r\ncd\re\n\r\nf\r")
+    assert read_text(path, encoding="utf-8", newline="universal") == "ab\ncd\ne\n\nf\n"
+
+
+@pieces
+def test_line_ends_are_kept_if_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
+    monkeypatch.setattr(corpus, "_PIECE", piece)
+    path = written(tmp_path, b"ab\r\ncd\re\n\r\nf\r")
+    assert read_text(path, encoding="utf-8", newline="keep") == "ab\r\ncd\re\n\r\nf\r"
+
+
+def test_carriage_returns_are_not_in_the_vocabulary_unless_kept(tmp_path: Path) -> None:
+    path = written(tmp_path, b"ab\r\n")
+    assert prepared(path, newline="universal").vocabulary_size == 3
+    assert prepared(path, newline="keep").vocabulary_size == 4
+
+
+@pytest.mark.parametrize("piece", [4, 5, 6, 7, 1 << 22])
+@pytest.mark.parametrize("offset", [0, 1, 3, 4, 5, 9, 30])
+def test_the_offset_of_a_byte_that_is_not_utf_8_is_exact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int, offset: int
+) -> None:
+    monkeypatch.setattr(corpus, "_PIECE", piece)
+    path = written(tmp_path, b"x" * offset + b"\xff" + b"y" * 20)
+    assert f"is not utf-8: byte 0xff at offset {offset} (invalid start byte); set data.encoding" in refusal(path)
+
+
+@pytest.mark.parametrize("piece", [4, 5, 6, 7, 1 << 22])
+def test_the_offset_of_a_character_broken_off_is_that_of_its_first_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int
+) -> None:
+    monkeypatch.setattr(corpus, "_PIECE", piece)
+    in_the_middle = written(tmp_path, "abc日本".encode() + b"\xe6\x97x" + b"y" * 20)
+    assert "byte 0xe6 at offset 9 (invalid continuation byte)" in refusal(in_the_middle)
+    at_the_end = written(tmp_path, "abc日本".encode() + b"\xe6\x97")
+    assert "byte 0xe6 at offset 9 (unexpected end of data)" in refusal(at_the_end)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_utf_16_and_utf_32_are_named(tmp_path: Path, encoding: str) -> None:
+    path = written(tmp_path, "It was a dark and stormy night.".encode(encoding))
+    assert refusal(path).endswith(f"looks like {encoding.upper()}, not utf-8; set data.encoding={encoding}")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1", "utf-8-sig"])
+def test_a_text_is_read_in_the_encoding_that_is_given(tmp_path: Path, encoding: str) -> None:
+    path = written(tmp_path, "naïve\n".encode(encoding))
+    assert read_text(path, encoding=encoding) == "naïve\n"
+
+
+def test_utf_16_without_its_mark_is_refused_where_the_mark_is_needed(tmp_path: Path) -> None:
+    path = written(tmp_path, "naïve\n".encode("utf-16-le"))
+    assert "is not utf-16: UTF-16 stream does not start with BOM; set data.encoding" in refusal(path, "utf-16")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty; give a text"),
+        (codecs.BOM_UTF8, "is empty; give a text"),
+        (b"a", "has one character; to learn what follows what takes at least two"),
+        ("日".encode(), "has one character"),
+        (b"aaaa", "has a single distinct character, 'a', 4 times; nothing to learn"),
+        (b"\r\n\r\n", r"has a single distinct character, '\n', 2 times"),
+    ],
+)
+def test_a_text_that_cannot_be_learnt_from_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    assert message in refusal(written(tmp_path, content))
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "no.txt") == f"there is no file {tmp_path / 'no.txt'}; set data.path to a text file"
+
+
+def test_a_directory_is_refused(tmp_path: Path) -> None:
+    assert refusal(tmp_path) == f"{tmp_path} is a directory; set data.path to a text file in it"
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, b"abc")
+    path.chmod(0)
+    assert "may not be read; change its permissions" in refusal(path)
+
+
+def test_a_refused_text_leaves_nothing_behind(tmp_path: Path) -> None:
+    refusal(written(tmp_path, b"x" * 100 + b"\xff"))
+    assert not (tmp_path / "prepare").exists()
+
+
+@pytest.mark.parametrize(
+    ("fraction", "length", "train", "validation"),
+    [(0.0, 1003, 1003, 0), (0.1, 1000, 900, 100), (0.1, 1003, 903, 100), (0.1, 1006, 905, 101), (0.1, 4, 4, 0)],
+)
+def test_the_split_is_cut_once_with_the_validation_text_last(
+    tmp_path: Path, fraction: float, length: int, train: int, validation: int
+) -> None:
+    text = ("abcdefghij" * 101)[:length]
+    summary = prepared(written(tmp_path, text.encode()), validation_fraction=fraction)
+    assert (summary.characters, summary.train_characters, summary.validation_characters) == (length, train, validation)
+    loaded = corpus.load(tmp_path / "prepare")
+    assert loaded.vocabulary.decode(loaded.train_ids) == text[:train]
+    assert loaded.vocabulary.decode(loaded.validation_ids) == text[train:]
+
+
+def test_a_split_that_leaves_nothing_to_train_on_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, b"ab")
+    with pytest.raises(DataError, match=r"data\.validation_fraction=0\.9 leaves none of the 2 characters"):
+        prepared(path, validation_fraction=0.9)
+
+
+def test_preparing_again_gives_the_same_bytes(tmp_path: Path) -> None:
+    path = written(tmp_path, TEXT.encode())
+    prepared(path)
+    before = {file.name: file.read_bytes() for file in (tmp_path / "prepare").iterdir()}
+    prepared(path)
+    assert {file.name: file.read_bytes() for file in (tmp_path / "prepare").iterdir()} == before
+    assert sorted(before) == ["ids.npy", "summary.json", "vocabulary.json"]
+
+
+@pytest.mark.parametrize("name", ["ids.npy", "summary.json", "vocabulary.json"])
+def test_a_prepared_corpus_without_one_of_its_files_is_refused(tmp_path: Path, name: str) -> None:
+    prepared(written(tmp_path, TEXT.encode()))
+    (tmp_path / "prepare" / name).unlink()
+    with pytest.raises(DataError, match=f"{name} is missing; run the prepare stage first"):
+        corpus.load(tmp_path / "prepare")
+
+
+@pytest.mark.parametrize("name", ["ids.npy", "summary.json", "vocabulary.json"])
+def test_a_prepared_corpus_with_a_file_cut_short_is_refused(tmp_path: Path, name: str) -> None:
+    prepared(written(tmp_path, TEXT.encode()))
+    file = tmp_path / "prepare" / name
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(DataError, match="does not hold a prepared corpus"):
+        corpus.load(tmp_path / "prepare")
+
+
+def test_a_prepared_corpus_whose_counts_disagree_is_refused(tmp_path: Path) -> None:
+    prepared(written(tmp_path, TEXT.encode()))
+    np.save(tmp_path / "prepare" / "ids.npy", np.zeros(3, np.uint8))
+    with pytest.raises(DataError, match=f"has 3 ids and .* where its summary says {len(TEXT)} and"):
+        corpus.load(tmp_path / "prepare")
