@@ -55,6 +55,7 @@ class ModelConfig:
     hidden_size: int = MISSING
     layers: int = MISSING
     dropout: float = MISSING
+    output_dropout: float = MISSING
     init_scale: float = MISSING
     dtype: str = MISSING
 
@@ -313,7 +314,13 @@ def check(config: Config) -> None:
             _positive(**{f"optimizer.{name}": value})
     for name in ("decay", "beta1", "beta2", "momentum"):
         _fraction(**{f"optimizer.{name}": getattr(optimizer, name)})
-    _fraction(**{"model.dropout": model.dropout, "train.smoothing": train.smoothing})
+    _fraction(
+        **{
+            "model.dropout": model.dropout,
+            "model.output_dropout": model.output_dropout,
+            "train.smoothing": train.smoothing,
+        }
+    )
     if not (optimizer.weight_decay >= 0 and math.isfinite(optimizer.weight_decay)):
         raise ConfigError(f"optimizer.weight_decay must be >= 0 and finite: {optimizer.weight_decay}")
     if optimizer.final_fraction > 1:

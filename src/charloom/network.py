@@ -19,6 +19,7 @@ from charloom.cells import CELLS
 from charloom.cells.cell import Array
 
 IntArray = NDArray[np.integer]
+Masks = Sequence[Array | None]
 
 
 class Parameters(Mapping[str, Array]):
@@ -119,14 +120,12 @@ class Network:
         """The state at the start of a text: zeros (layers, states, B, m), where states is 1 for a plain cell."""
         return np.zeros((self.layers, CELLS[self.cell].states, batch_size, self.hidden_size), self.dtype)
 
-    def forward(
-        self, inputs: IntArray, targets: IntArray, state: Array, masks: Sequence[Array] = ()
-    ) -> tuple[Any, Array]:
+    def forward(self, inputs: IntArray, targets: IntArray, state: Array, masks: Masks = ()) -> tuple[Any, Array]:
         """The loss of a window in nats, summed over T steps, the mean over B streams; and the state after it.
 
         `inputs` and `targets` are ids (T, B), `state` is (layers, states, B, m). `masks`, where given, has an array
-        (T·B, m) for each layer but the last: what that layer's h is multiplied with on its way up (dropout). The loss
-        is a NumPy scalar of the network's type.
+        (T·B, m) or None for each layer: what that layer's h is multiplied with on its way up (dropout). The loss is
+        a NumPy scalar of the network's type.
         """
         window = self._window(inputs.shape)
         state_last = self._recur(window, inputs, state, masks)
@@ -146,25 +145,25 @@ class Network:
         window, params, grads = self._window(inputs.shape), self.parameters, self.gradients
         m = self.hidden_size
         do = window.output_gradient()  # (TB, K)
-        np.dot(do.T, window.h[-1], out=grads["V"])
+        np.dot(do.T, window.up[-1], out=grads["V"])
         np.dot(window.ones, do, out=grads["c"])
         dh = np.dot(do, params["V"], out=window.dh)  # (TB, m)
         for layer in reversed(range(self.layers)):
+            if window.masks and (mask := window.masks[layer]) is not None:
+                np.multiply(dh, mask, out=dh)
             cell, of, dgrads = window.cells[layer], params.layers[layer], grads.layers[layer]
             d_drive, d_product = cell.backward(of, dh.reshape(*inputs.shape, m), dgrads)
             d_drive, d_product = (d.reshape(-1, d.shape[-1]) for d in (d_drive, d_product))  # (TB, gates·m)
             np.dot(d_product.T, window.h_before[layer], out=dgrads["W"])
             np.dot(window.ones, d_drive, out=dgrads["b"])
             if layer:
-                np.dot(d_drive.T, window.below[layer - 1], out=dgrads["U"])
+                np.dot(d_drive.T, window.up[layer - 1], out=dgrads["U"])
                 dh = np.dot(d_drive, of["U"], out=window.dh)
-                if window.masks:
-                    np.multiply(dh, window.masks[layer - 1], out=dh)
             else:
                 np.dot(window.one_hot(inputs.reshape(-1)), d_drive, out=dgrads["U"].T)
         return grads
 
-    def _recur(self, window: "_Window", inputs: IntArray, state: Array, masks: Sequence[Array]) -> Array:
+    def _recur(self, window: "_Window", inputs: IntArray, state: Array, masks: Masks) -> Array:
         """Fill every layer's h; the state after the window."""
         window.masks = masks
         state_last = np.empty_like(state)
@@ -172,12 +171,14 @@ class Network:
             of = self.parameters.layers[layer]
             drive = window.drive[layer]
             if layer:
-                np.dot(window.pass_up(layer - 1), of["U"].T, out=drive)
+                np.dot(window.up[layer - 1], of["U"].T, out=drive)
             else:
                 of["U"].T.take(inputs.reshape(-1), axis=0, out=drive, mode="clip")
             np.add(drive, of["b"], out=drive)
             cell.forward(of, state[layer])
             state_last[layer] = cell.last_state()
+            mask = masks[layer] if masks else None
+            window.up[layer] = window.h[layer] if mask is None else window.h[layer] * mask
         return state_last
 
     def _window(self, shape: tuple[int, ...]) -> "_Window":
@@ -203,8 +204,8 @@ class _Window:
         self.drive = [cell.drive.reshape(T * B, -1) for cell in self.cells]
         self.h = [cell.h[1:].reshape(T * B, m) for cell in self.cells]
         self.h_before = [cell.h[:-1].reshape(T * B, m) for cell in self.cells]
-        self.below = self.h[:-1]  # what the layers above read
-        self.masks: Sequence[Array] = ()
+        self.up = list(self.h)  # each layer's h as it is read above
+        self.masks: Masks = ()
         self.ones = np.ones(T * B, dtype)
         self.dh = np.empty((T * B, m), dtype)
         self._o = np.empty((T * B, K), dtype)
@@ -215,14 +216,9 @@ class _Window:
         self._one_hot = np.zeros((K, T * B), dtype)
         self._columns = np.arange(T * B)
 
-    def pass_up(self, layer: int) -> Array:
-        """The h of a layer as the layer above reads it, (TB, m)."""
-        self.below[layer] = self.h[layer] * self.masks[layer] if self.masks else self.h[layer]
-        return self.below[layer]
-
     def outputs(self, params: Parameters) -> Array:
         """o_t = V h_t + c for all steps and streams, (TB, K)."""
-        np.dot(self.h[-1], params["V"].T, out=self._o)
+        np.dot(self.up[-1], params["V"].T, out=self._o)
         return np.add(self._o, params["c"], out=self._o)
 
     def loss(self, params: Parameters, targets: IntArray) -> Any:

@@ -7,7 +7,7 @@ Yields what happened; what is logged, drawn or saved is the caller's to decide. 
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,7 @@ class Training:
     It is meant to end after `steps` updates or `max_seconds` seconds (None: no such end), whichever is first;
     `learning_rate` gives η of a step from its number and the progress towards that end, 0 to 1, and None leaves the
     optimizer's as it is. `best` are the parameters with the least validation loss that `note_validation` was told of.
+    `dropout` is, for each layer, the probability that an element of h is 0 on its way up.
 
     `ids` may be a memory map. Raises DataError if the streams are shorter than a window.
     """
@@ -59,7 +60,7 @@ class Training:
         steps: int | None = None,
         max_seconds: float | None = None,
         learning_rate: LearningRate | None = None,
-        dropout: float = 0.0,
+        dropout: Sequence[float] = (),
         dropout_rng: np.random.Generator | None = None,
     ) -> None:
         T, B = seq_length, batch_size
@@ -115,14 +116,16 @@ class Training:
         else:
             self.validations_since_best += 1
 
-    def _masks(self) -> list[Array]:
-        """Dropout masks for an update: 0 with the probability `dropout`, else what keeps the mean."""
-        if self._dropout_rng is None or not self._dropout:
+    def _masks(self) -> list[Array | None]:
+        """A dropout mask for each layer: 0 with the layer's probability, else what keeps the mean."""
+        if self._dropout_rng is None or not any(self._dropout):
             return []
-        network, kept = self.network, 1 - self._dropout
-        shape = (self.seq_length * self.state.shape[2], network.hidden_size)
-        draws = (self._dropout_rng.random(shape, np.float32) < kept for _ in range(network.layers - 1))
-        return [np.divide(draw, kept, dtype=network.dtype) for draw in draws]
+        shape = (self.seq_length * self.state.shape[2], self.network.hidden_size)
+        masks: list[Array | None] = []
+        for dropout in self._dropout:
+            kept = self._dropout_rng.random(shape, np.float32) >= dropout if dropout else None
+            masks.append(None if kept is None else np.divide(kept, 1 - dropout, dtype=self.network.dtype))
+        return masks
 
     def _update(self) -> Update:
         T, network = self.seq_length, self.network

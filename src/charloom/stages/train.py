@@ -59,7 +59,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
         steps=config.train.steps,
         max_seconds=config.train.max_seconds,
         learning_rate=partial(_learning_rate, config.optimizer),
-        dropout=config.model.dropout,
+        dropout=[config.model.dropout] * (config.model.layers - 1) + [config.model.output_dropout],
         dropout_rng=dropout_rng,
     )
     if config.train.max_seconds:
