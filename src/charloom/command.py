@@ -17,9 +17,8 @@ from types import FrameType
 from typing import NoReturn
 
 from charloom.config import Config, load
-from charloom.errors import CharloomError
+from charloom.errors import CharloomError, EnvironmentFault
 
-_ENVIRONMENT = 5
 _PR_SET_PDEATHSIG = 1
 _HELP = """Arguments are keys of params.yaml with their values, such as model.hidden_size=200, and preset=smoke,
 inp=<folder whose stage folders are read; default artifacts>, out=<folder that is written>."""
@@ -67,16 +66,22 @@ def exit_code(work: Callable[[], None]) -> int:
     except BrokenPipeError:  # whoever read our output has gone, as `| head` does
         _drop_stdout()
         return 128 + signal.SIGPIPE
-    except MemoryError as error:
-        return _say(f"out of memory: {error}", _ENVIRONMENT)
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
+    except (OSError, MemoryError) as error:
         try:
             sys.stdout.flush()
         except OSError:
             _drop_stdout()
-        return _say(f"{where}{error.strerror or error}", _ENVIRONMENT)
+        fault = environment_fault(error)
+        return _say(fault, fault.exit_code)
     return 0
+
+
+def environment_fault(error: OSError | MemoryError) -> EnvironmentFault:
+    """What the system refused, in one line."""
+    if isinstance(error, MemoryError):
+        return EnvironmentFault(f"out of memory: {error}")
+    where = f"{error.filename}: " if error.filename else ""
+    return EnvironmentFault(f"{where}{error.strerror or error}")
 
 
 @contextmanager

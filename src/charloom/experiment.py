@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from charloom import sweep
-from charloom.command import end_with_parent, exit_code
+from charloom.command import end_with_parent, environment_fault, exit_code
 from charloom.config import Composed, Config, from_composed, one_line_errors, project_root, register
 from charloom.errors import CharloomError
 from charloom.stages import gradcheck, plot, prepare, synthesize, track, train
@@ -60,11 +60,12 @@ def _job(composed: Composed) -> float:
     try:
         config = from_composed(composed, default_out=str(folder))
         return run_stages(config)
-    except CharloomError as error:
+    except (CharloomError, OSError, MemoryError) as error:
+        failure = error if isinstance(error, CharloomError) else environment_fault(error)
         if hydra_config.mode == RunMode.MULTIRUN:
-            sweep.note_failure(folder, config, error)
+            sweep.note_failure(folder, config, failure)
         else:
-            _failures.append(error)
+            _failures.append(failure)
         return math.inf
 
 

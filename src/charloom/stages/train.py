@@ -6,6 +6,7 @@ import json
 import math
 import sys
 import time
+from dataclasses import asdict
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -87,13 +88,9 @@ def fingerprint(config: Config, text: corpus.Corpus) -> str:
     """A hash of everything that shapes the result of the training."""
     values = config.parameters()
     shaping: dict[str, Any] = {key: values[key] for key in ("seed", "model", "optimizer", "train")}
+    shaping["corpus"] = {key: value for key, value in asdict(text.summary).items() if key != "path"}
     shaping["format"] = checkpoint.FORMAT
-    shaping["vocabulary"] = text.vocabulary.characters
     sha256 = hashlib.sha256(json.dumps(shaping, sort_keys=True).encode())
-    for ids in (text.train_ids, text.validation_ids):
-        sha256.update(len(ids).to_bytes(8, "little"))
-        for start in range(0, len(ids), 1 << 22):
-            sha256.update(ids[start : start + (1 << 22)].tobytes())
     return sha256.hexdigest()[:16]
 
 
