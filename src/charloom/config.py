@@ -207,6 +207,12 @@ def one_line_errors() -> Iterator[None]:
         raise ConfigError(explain(error)) from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"params.yaml or a file in conf/ is not UTF-8 ({error})") from error
+    except ValueError as error:
+        if "Config group override" not in str(error):  # Hydra's for `preset=null`; any other is a bug
+            raise
+        raise ConfigError(
+            "model, optimizer, preset and tracking are names of files in conf/; leave one out rather than give it null"
+        ) from error
 
 
 _LISTED = (ValueType.SIMPLE_CHOICE_SWEEP, ValueType.CHOICE_SWEEP, ValueType.RANGE_SWEEP)  # sweeps over given values

@@ -100,13 +100,14 @@ def load(path: str | Path) -> Model:
         vocabulary = Vocabulary(values.pop("vocabulary"))
         if values["cell"] not in CELLS:
             raise StateError(f"{path} has the cell {values['cell']!r}; this charloom has {', '.join(CELLS)}")
+        for name, shape in Network.shapes(**{key: values[key] for key in values if key != "dtype"}).items():
+            found = arrays.get(name)
+            if found is None or found.shape != shape:
+                there = "missing" if found is None else list(found.shape)
+                raise StateError(f"{path}: {name} is {there} where a network of its sizes has {list(shape)}")
         network = Network(**values)
     except (TypeError, KeyError, ValueError) as error:
         raise StateError(f"{path} does not say what network it holds ({error})") from None
     for name, array in network.parameters.items():
-        found = arrays.get(name)
-        if found is None or found.shape != array.shape:
-            shape = "missing" if found is None else list(found.shape)
-            raise StateError(f"{path}: {name} is {shape} where a network of its sizes has {list(array.shape)}")
-        array[...] = found
+        array[...] = arrays[name]
     return Model(network, vocabulary)

@@ -37,8 +37,9 @@ class Training:
 
     The text is cut into B streams of `stream_length` characters that follow one another; each stream's last target is
     the next stream's first character. Position n of all streams is read together, T characters a step; the pass ends
-    when position >= stream_length - T (for one stream: len(text) - T - 1, as in the reference), and what is left of
-    the streams by then, fewer than 2T characters, waits for no one: the next pass begins at 0 with a zero state.
+    when position >= stream_length - T (for one stream: len(text) - T - 1, as in the reference), and what is left by
+    then, at most T characters of each stream and what the division of the text left over, is not read: the next pass
+    begins at 0 with a zero state.
 
     It is meant to end after `steps` updates or `max_seconds` seconds (None: no such end), whichever is first;
     `learning_rate` gives η of a step from its number and the progress towards that end, 0 to 1, and None leaves the

@@ -46,7 +46,7 @@ class Vocabulary:
     @cached_property
     def _id_of_code_point(self) -> NDArray[np.int64]:
         code_points = code_points_of(self.characters)
-        table = np.full(int(code_points[-1]) + 2, -1)  # one more than any: the place of what lies beyond
+        table = np.full(int(code_points.max(initial=0)) + 2, -1)  # one more than any: the place of what lies beyond
         table[code_points] = np.arange(len(self))
         return table
 
