@@ -1,6 +1,6 @@
 """The course of a training: which windows it reads, what it reports, and that it can be left and taken up again."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
@@ -13,7 +13,7 @@ from charloom import training as training_module
 from charloom.cells import CELLS
 from charloom.cells.cell import Array
 from charloom.errors import DataError, StateError
-from charloom.network import IntArray, Network
+from charloom.network import IntArray, Masks, Network
 from charloom.optimizers import AdaGrad
 from charloom.training import Training, evaluate
 
@@ -29,9 +29,7 @@ class Spy(Network):
         super().__init__(**sizes)
         self.read: list[tuple[Array, Array, Array]] = []
 
-    def forward(
-        self, inputs: IntArray, targets: IntArray, state: Array, masks: Sequence[Array] = ()
-    ) -> tuple[Any, Array]:
+    def forward(self, inputs: IntArray, targets: IntArray, state: Array, masks: Masks = ()) -> tuple[Any, Array]:
         self.read.append((inputs.copy(), targets.copy(), state.copy()))
         return super().forward(inputs, targets, state, masks)
 

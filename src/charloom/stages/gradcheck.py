@@ -5,8 +5,9 @@ import json
 import multiprocessing
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -36,15 +37,12 @@ def run(config: Config, inp: Path, out: Path) -> None:
         dtype=np.float64,
     )
     window = _window(network, text.train_ids, options.seq_length, options.batch_size, rng)
-    with (
-        threadpool_limits(1),
-        ProcessPoolExecutor(options.workers, multiprocessing.get_context("spawn"), initializer=_start_worker) as pool,
-    ):
+    with threadpool_limits(1), _shared_out(options.workers) as map:
         network.initialize(config.model.init_scale, rng=rng)
-        initial = gradcheck.check(network, window, options.step, options.threshold, map=pool.map)
-        sweep = gradcheck.step_sweep(network, window, rng=rng, map=pool.map)
+        initial = gradcheck.check(network, window, options.step, options.threshold, map=map)
+        sweep = gradcheck.step_sweep(network, window, rng=rng, map=map)
         network.initialize(options.large_scale, rng=rng)
-        large = gradcheck.check(network, window, options.step, options.threshold, map=pool.map)
+        large = gradcheck.check(network, window, options.step, options.threshold, map=map)
 
     checks = {"initial": initial, "large": large}
     out.mkdir(parents=True, exist_ok=True)
@@ -55,6 +53,16 @@ def run(config: Config, inp: Path, out: Path) -> None:
     ]:
         raise GradientError("the gradient is wrong: " + "; ".join(problems))
     print("The gradient is the gradient of the loss: every entry is within its bound.")
+
+
+@contextmanager
+def _shared_out(workers: int) -> Iterator[Callable[..., Iterable[gradcheck.Vector]]]:
+    """A `map` that shares its work among processes, or the plain one for a single worker."""
+    if workers == 1:
+        yield map
+        return
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker) as pool:
+        yield pool.map
 
 
 def _start_worker() -> None:
