@@ -62,6 +62,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
         learning_rate=partial(_learning_rate, config.optimizer),
         dropout=[config.model.dropout] * (config.model.layers - 1) + [config.model.output_dropout],
         dropout_rng=dropout_rng,
+        threads=config.train.threads,
     )
     if config.train.max_seconds:
         print(
@@ -71,7 +72,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
         )
     out.mkdir(parents=True, exist_ok=True)  # where this fails, it fails before the work
     with (
-        threadpool_limits(config.train.threads),
+        threadpool_limits(1),  # of the matrix library: threads share the streams instead
         np.errstate(all="ignore"),  # what is not finite is found, and said once
         WorkFolder(project_root(), fingerprint(config, text)) as work,
     ):
