@@ -107,12 +107,6 @@ class Network:
         """A copy of this network in another type."""
         return _rebuild({**self.sizes, "dtype": np.dtype(dtype)}, self.parameters.vector)
 
-    def sharing(self) -> "Network":
-        """A network with these very parameters, in the same memory, and with gradients and buffers of its own."""
-        other = Network(**self.sizes)
-        other.parameters = self.parameters
-        return other
-
     @property
     def sizes(self) -> dict[str, Any]:
         """The keyword arguments that make a network of the same shape and type."""

@@ -17,7 +17,6 @@ from charloom.cells.cell import Array
 from charloom.errors import DataError, StateError
 from charloom.network import Network
 from charloom.optimizers import Optimizer
-from charloom.streams import Streams
 from charloom.vocabulary import Ids
 
 LearningRate = Callable[[int, float], float]
@@ -64,7 +63,6 @@ class Training:
         learning_rate: LearningRate | None = None,
         dropout: Sequence[float] = (),
         dropout_rng: np.random.Generator | None = None,
-        threads: int = 1,
     ) -> None:
         T, B = seq_length, batch_size
         if len(ids) < B * T + 1:
@@ -81,7 +79,6 @@ class Training:
         self.loss = self.smooth_loss = float("nan")
         self.steps, self.max_seconds, self._learning_rate = steps, max_seconds, learning_rate
         self._dropout, self._dropout_rng = dropout, dropout_rng
-        self._shared = Streams(network, B, threads)
         self.best = network.parameters.vector.copy()
         self.best_step, self.best_validation, self.validations_since_best = 0, math.inf, 0
         self._seconds_before, self._started = 0.0, time.monotonic()
@@ -135,13 +132,14 @@ class Training:
         T, network = self.seq_length, self.network
         window = self._streams[:, self.position : self.position + T + 1].T
         inputs, targets = window[:-1], window[1:]  # (T, B)
-        loss, state, grads = self._shared.gradient(inputs, targets, self.state, self._masks())
+        loss, state = network.forward(inputs, targets, self.state, self._masks())
         loss = float(loss)
         if not np.isfinite(loss):
             raise StateError(
                 f"the loss is {loss} at step {self.step + 1}; the last finite checkpoint is kept; lower "
                 "optimizer.learning_rate or optimizer.clip_value"
             )
+        grads = network.backward(inputs)
         self.optimizer.update(network.parameters.vector, grads.vector)
 
         self.step += 1

@@ -62,7 +62,6 @@ def run(config: Config, inp: Path, out: Path) -> None:
         learning_rate=partial(_learning_rate, config.optimizer),
         dropout=[config.model.dropout] * (config.model.layers - 1) + [config.model.output_dropout],
         dropout_rng=dropout_rng,
-        threads=config.train.threads,
     )
     if config.train.max_seconds:
         print(
@@ -72,7 +71,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
         )
     out.mkdir(parents=True, exist_ok=True)  # where this fails, it fails before the work
     with (
-        threadpool_limits(1),  # of the matrix library: threads share the streams instead
+        threadpool_limits(config.train.threads),
         np.errstate(all="ignore"),  # what is not finite is found, and said once
         WorkFolder(project_root(), fingerprint(config, text)) as work,
     ):
@@ -273,8 +272,8 @@ class _Progress:
             bar_format="{percentage:3.0f}% |{bar}| step {n:,}/{total:,} · {postfix} · {remaining} left",
         )
         self._steps = options.steps
-        self._first, self._started = training.step, time.monotonic()
-        self._told, self._seen = self._started, training.step
+        self._first, self._started, self._progress = training.step, time.monotonic(), training.progress
+        self._told = self._started
 
     def __enter__(self) -> "_Progress":
         return self
@@ -306,7 +305,8 @@ class _Progress:
             self._bar.update(step - self._bar.n)
         elif now - self._told > _SECONDS_BETWEEN_LINES:
             self._told = now
-            left = (self._steps - step) * self._chars_per_step / rate
+            progress = self._training.progress
+            left = (now - self._started) * (1 - progress) / max(progress - self._progress, 1e-9)
             print(
                 f"step {step:,}/{self._steps:,}: smooth loss {self._training.smooth_loss:.2f}, "
                 f"{rate:,.0f} characters/s, {left:.0f} s left",
