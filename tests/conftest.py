@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -84,6 +85,7 @@ class Project:
         *arguments: str,
         cwd: Path | None = None,
         preexec: Callable[[], None] | None = None,
+        stdout: IO[str] | int = subprocess.PIPE,
         **environment: str,
     ) -> subprocess.Popen[str]:
         """Start Python with these arguments."""
@@ -92,7 +94,7 @@ class Project:
             cwd=cwd or self.root,
             env=self.environment | environment,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             encoding="utf-8",
             preexec_fn=preexec,
@@ -105,7 +107,7 @@ class Project:
         preexec: Callable[[], None] | None = None,
         **environment: str,
     ) -> Ended:
-        return end(self.start(*arguments, cwd=cwd, preexec=preexec, **environment))
+        return end(self.start(*arguments, cwd=cwd, preexec=preexec, stdout=subprocess.PIPE, **environment))
 
     def try_stage(
         self,
@@ -214,10 +216,10 @@ def _trained(tmp_path_factory: pytest.TempPathFactory, _prepared: Project) -> Pr
 @pytest.fixture
 def prepared(tmp_path: Path, _prepared: Project) -> Project:
     """A project in which prepare has run."""
-    return _prepared.copy_to(tmp_path / "a project")
+    return _prepared.copy_to(tmp_path / "a prepared project")
 
 
 @pytest.fixture
 def trained(tmp_path: Path, _trained: Project) -> Project:
     """A project in which prepare and train, with preset=smoke, have run."""
-    return _trained.copy_to(tmp_path / "a project")
+    return _trained.copy_to(tmp_path / "a trained project")

@@ -108,9 +108,9 @@ def load(folder: Path) -> Corpus:
     return Corpus(Vocabulary("".join(characters)), ids[:cut], ids[cut:], summary)
 
 
-def read_text(path: Path, *, encoding: str, newline: str = "universal") -> str:
-    """The whole text at `path`, without a byte-order mark. Raises DataError."""
-    return "".join(_pieces(path, encoding, newline))
+def read_text(path: Path, *, encoding: str, newline: str = "universal", key: str = "data.path") -> str:
+    """The whole text at `path`, which `key` named, without a byte-order mark. Raises DataError."""
+    return "".join(_pieces(path, encoding, newline, key=key))
 
 
 def _write_ids(path: Path, vocabulary: Vocabulary, characters: int, pieces: Iterator[str]) -> None:
@@ -125,7 +125,9 @@ def _write_ids(path: Path, vocabulary: Vocabulary, characters: int, pieces: Iter
             file.write(vocabulary.encode(piece).tobytes())
 
 
-def _pieces(path: Path, encoding: str, newline: str, sha256: "hashlib._Hash | None" = None) -> Iterator[str]:
+def _pieces(
+    path: Path, encoding: str, newline: str, sha256: "hashlib._Hash | None" = None, key: str = "data.path"
+) -> Iterator[str]:
     """The text in pieces of some megabytes; `sha256`, where given, is fed the file's bytes."""
     decoder = codecs.getincrementaldecoder(encoding)()
     newlines = io.IncrementalNewlineDecoder(None, translate=newline == "universal")
@@ -154,11 +156,11 @@ def _pieces(path: Path, encoding: str, newline: str, sha256: "hashlib._Hash | No
                 if not data:
                     return
     except FileNotFoundError:
-        raise DataError(f"there is no file {path}; set data.path to a text file") from None
+        raise DataError(f"there is no file {path}; set {key} to a text file") from None
     except IsADirectoryError:
-        raise DataError(f"{path} is a directory; set data.path to a text file in it") from None
+        raise DataError(f"{path} is a directory; set {key} to a text file in it") from None
     except PermissionError:
-        raise DataError(f"{path} may not be read; change its permissions or set data.path to another file") from None
+        raise DataError(f"{path} may not be read; change its permissions or set {key} to another file") from None
 
 
 def _refuse_other_encodings(path: Path, head: bytes, encoding: str) -> None:

@@ -23,7 +23,12 @@ def run(config: Config, inp: Path, out: Path) -> None:
     options = config.synthesize
     prime = options.prime
     if options.prime_file:
-        prime = corpus.read_text(Path(options.prime_file), encoding=config.data.encoding, newline=config.data.newline)
+        prime = corpus.read_text(
+            Path(options.prime_file),
+            encoding=config.data.encoding,
+            newline=config.data.newline,
+            key="synthesize.prime_file",
+        )
     characters = model.load(inp / "train" / _FILES[options.model]).characters(
         rng=np.random.default_rng(options.seed),
         streams=options.streams,

@@ -1,0 +1,244 @@
+"""Speed in rounds: updates at the reference settings, large ones, sampling, and how the cost of a character grows."""
+
+import statistics
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import contenders
+from benchmarks.tasks import Arguments, Table, Task, Text
+from benchmarks.workers import Contender, Unable, Worker, take_turns, updates_within
+
+OWN = "charloom"
+# Relative; of the first two windows. Where a gradient is next to nothing it matters to AdaGrad whether ε stands inside
+# the root, as in charloom, or outside, as in PyTorch: 2e-6 in the second loss.
+SAME_LOSS = {"float64": 1e-4, "float32": 1e-3}
+LARGE_THREADS = 2
+
+# Name, the distribution that it needs, and what runs it. charloom stands where it is measured against.
+AT_REFERENCE: list[tuple[str, str, Contender]] = [
+    ("textbook loops", "numpy", contenders.textbook_updates),
+    (OWN, "numpy", contenders.charloom_updates),
+    ("PyTorch eager", "torch", contenders.torch_updates),
+    ("PyTorch compiled", "torch", contenders.torch_compiled_updates),
+    ("JAX, default dispatch", "jax", contenders.jax_updates),
+    ("JAX, asynchronous dispatch off", "jax", contenders.jax_waiting_updates),
+]
+LARGE: list[tuple[str, str, Contender]] = [
+    (OWN, "numpy", contenders.charloom_updates),
+    ("PyTorch", "torch", contenders.torch_updates),
+    ("JAX", "jax", contenders.jax_waiting_updates),
+]
+PRODUCT = "matrix product"
+
+
+class WrongLoss(Exception):
+    """The contenders do not compute the same thing."""
+
+
+def begin(workers: dict[str, Worker], tasks: dict[str, Task]) -> dict[str, str]:
+    """Let each worker take up its task; why those that cannot, cannot. Raises WrongLoss."""
+    losses, unable = {}, {}
+    for name, worker in workers.items():
+        try:
+            losses[name] = worker.begin(tasks[name])
+        except Unable as reason:
+            unable[name] = str(reason)
+    if OWN in unable:
+        raise Unable(f"charloom: {unable[OWN]}")
+    dtype, expected = tasks[OWN].dtype, losses[OWN]
+    for name, found in losses.items():
+        if not np.allclose(found, expected, rtol=SAME_LOSS[dtype], atol=0):
+            raise WrongLoss(f"{name} has the losses {found} in the first updates ({dtype}), charloom has {expected}")
+    return unable
+
+
+def reference_updates(arguments: Arguments, text: Text) -> Table:
+    """(a) One update with m = 100, T = 25, B = 1."""
+    table = Table(
+        f"(a) One update at the reference settings: m = 100, T = 25, B = 1, K = {text.K}, AdaGrad, 1 thread",
+        ["", "type", "µs, median", "µs, fastest and slowest round", "charloom is faster by"],
+        unit="microseconds per update",
+    )
+    for dtype in ("float64", "float32"):
+        task = Task(text.ids, text.K, dtype)
+        with ExitStack() as stack:
+            workers = {
+                name: stack.enter_context(Worker(run, needs=needs, threads=1)) for name, needs, run in AT_REFERENCE
+            }
+            unable = begin(workers, dict.fromkeys(workers, task))
+            able = {name: worker for name, worker in workers.items() if name not in unable}
+            rounds = take_turns(able, dict.fromkeys(able, arguments.updates), arguments.rounds)
+        own = statistics.median(rounds[OWN])
+        for name in workers:
+            if name in unable:
+                table.rows.append([name, dtype, f"does not work here: {unable[name]}", "", ""])
+                continue
+            of_name = [1e6 * took for took in rounds[name]]
+            ratio = statistics.median(rounds[name]) / own
+            table.rows.append([name, dtype, f"{statistics.median(of_name):.0f}", _spread(of_name), _times(name, ratio)])
+            table.rounds[f"{name}, {dtype}"] = of_name
+            if name != OWN:
+                table.ratios[f"{name}, {dtype}"] = ratio
+    return table
+
+
+def large_updates(arguments: Arguments, text: Text) -> Table:
+    """(b) One update with m = 128 … 512 and many streams, for every cell."""
+    names = [name for name, _, _ in LARGE]
+    table = Table(
+        f"(b) One update of many units and streams: T = 64, K = {text.K}, float32, Adam, {LARGE_THREADS} threads",
+        [
+            "",
+            *(f"{name}, ms" for name in names),
+            *(f"charloom is faster than {name} by" for name in names if name != OWN),
+            "charloom, GFLOP/s",
+            f"product of {contenders.PRODUCT_SIZE}×{contenders.PRODUCT_SIZE}, GFLOP/s",
+            "charloom's share",
+        ],
+        unit="milliseconds per update; of the matrix product, per product",
+        note="Medians. GFLOP/s: two operations for each multiply-add of charloom's matrix products, over the whole "
+        "time of an update. JAX: a scan, jitted, asynchronous dispatch off.",
+    )
+    with ExitStack() as stack:
+        workers = {
+            name: stack.enter_context(Worker(run, needs=needs, threads=LARGE_THREADS))
+            for name, needs, run in [*LARGE, (PRODUCT, "numpy", contenders.matrix_products)]
+        }
+        sizes = [(128, 32), (256, 64), (512, 64)]
+        for cell, (m, B) in product(("rnn", "gru", "lstm"), sizes[:1] if arguments.quick else sizes):
+            task = Task(
+                text.ids,
+                text.K,
+                "float32",
+                cell=cell,
+                m=m,
+                T=64,
+                B=B,
+                threads=LARGE_THREADS,
+                optimizer="adam",
+                learning_rate=1e-3,
+                epsilon=1e-8,
+                clip_value=None,
+                init_scale=0.05,
+            )
+            _add_large(table, arguments, task, workers)
+    return table
+
+
+def _add_large(table: Table, arguments: Arguments, task: Task, workers: dict[str, Worker]) -> None:
+    """One row: a cell of one size."""
+    rivals = {name: worker for name, worker in workers.items() if name != PRODUCT}
+    unable = begin(rivals, dict.fromkeys(rivals, task))
+    workers[PRODUCT].begin(task)
+    able = {name: worker for name, worker in workers.items() if name not in unable}
+    updates = dict.fromkeys(able, updates_within(workers[OWN], arguments.seconds))
+    updates[PRODUCT] = updates_within(workers[PRODUCT], arguments.seconds / 2)
+    rounds = take_turns(able, updates, arguments.rounds)
+    took = {name: statistics.median(of_name) for name, of_name in rounds.items()}
+    label = f"{task.cell}, m = {task.m}, B = {task.B}"
+    ratios = {name: took[name] / took[OWN] for name in rivals if name != OWN and name in took}
+    reached, limit = task.operations / took[OWN] / 1e9, 2 * contenders.PRODUCT_SIZE**3 / took[PRODUCT] / 1e9
+    table.rows.append(
+        [
+            label,
+            *(f"{1e3 * took[name]:.2f}" if name in took else f"does not work here: {unable[name]}" for name in rivals),
+            *(_times(name, ratios[name]) if name in ratios else "" for name in rivals if name != OWN),
+            f"{reached:.0f}",
+            f"{limit:.0f}",
+            f"{100 * reached / limit:.0f} %",
+        ]
+    )
+    table.rounds |= {f"{name}, {label}": [1e3 * took for took in of_name] for name, of_name in rounds.items()}
+    table.ratios |= {f"{name}, {label}": ratio for name, ratio in ratios.items()}
+
+
+def sampling(arguments: Arguments, text: Text) -> Table:
+    """(c) Characters written in a second, by one stream and by many, m = 100."""
+    table = Table(
+        f"(c) Sampling: m = 100, K = {text.K}, 1 thread",
+        ["", "type", "characters/s, median", "slowest and fastest round", "against the textbook"],
+        unit="characters per second, of all streams together",
+    )
+    for dtype in ("float64", "float32"):
+        task = Task(text.ids, text.K, dtype)
+        writers: dict[str, tuple[Contender, int]] = {
+            "textbook loops, 1 stream": (contenders.textbook_sampling, 1),
+            "charloom, 1 stream": (contenders.charloom_sampling, 1),
+            "charloom, 64 streams": (contenders.charloom_sampling, 64),
+        }
+        with ExitStack() as stack:
+            workers = {}
+            for name, (run, B) in writers.items():
+                workers[name] = stack.enter_context(Worker(run, needs="numpy", threads=1))
+                workers[name].begin(replace(task, B=B))
+            portions = dict.fromkeys(workers, max(1, arguments.characters // contenders.PORTION))
+            rounds = take_turns(workers, portions, arguments.rounds)
+        rates = {name: [contenders.PORTION * writers[name][1] / took for took in rounds[name]] for name in writers}
+        textbook = statistics.median(rates["textbook loops, 1 stream"])
+        for name, of_name in rates.items():
+            median = statistics.median(of_name)
+            ratio = "" if name.startswith("textbook") else f"{median / textbook:.2f}×"
+            table.rows.append([name, dtype, f"{median:,.0f}", _spread(of_name), ratio])
+            table.rounds[f"{name}, {dtype}"] = of_name
+    return table
+
+
+def growth(arguments: Arguments, text: Text) -> Table:
+    """(e) What a character costs as one size after the other grows, the rest as in the reference."""
+    table = Table(
+        "(e) Cost of a character while training, as one size grows and the others stay "
+        "m = 100, T = 25, B = 1, float64, 1 thread",
+        ["", "value", "µs per character, median", "fastest and slowest round", "against the first"],
+        unit="microseconds per character",
+        note="The corpus is the bundled text over and over, read as a memory map, as training does.",
+    )
+    task = Task(text.ids, text.K, "float64")
+    sizes = [100_000, 1_000_000] if arguments.quick else [100_000, 1_000_000, 10_000_000, 100_000_000]
+    series: dict[str, dict[str, Task]] = {
+        "m": {str(m): replace(task, m=m) for m in (50, 100, 200, 400)},
+        "T": {str(T): replace(task, T=T) for T in (10, 25, 50, 100)},
+        "B": {str(B): replace(task, B=B) for B in (1, 4, 16, 64)},
+        "corpus, characters": {f"{size:,}": replace(task, text=_repeated(text, size)) for size in sizes},
+    }
+    for axis, tasks in series.items():
+        with ExitStack() as stack:
+            workers = {
+                value: stack.enter_context(Worker(contenders.charloom_updates, needs="numpy", threads=1))
+                for value in tasks
+            }
+            for value, worker in workers.items():
+                worker.begin(tasks[value])
+            updates = {value: updates_within(worker, arguments.seconds / 2) for value, worker in workers.items()}
+            rounds = take_turns(workers, updates, arguments.rounds)
+        costs = {value: [1e6 * t / (tasks[value].T * tasks[value].B) for t in rounds[value]] for value in tasks}
+        first = statistics.median(next(iter(costs.values())))
+        for value, of_value in costs.items():
+            median = statistics.median(of_value)
+            table.rows.append([axis, value, f"{median:.2f}", _spread(of_value, ".2f"), f"{median / first:.2f}×"])
+            table.rounds[f"{axis} = {value}"] = of_value
+    return table
+
+
+def _repeated(text: Text, size: int) -> Path:
+    """A file with the text's ids over and over, of `size` characters."""
+    ids, path = np.load(text.ids), text.folder / f"{size}.npy"
+    repeated = np.lib.format.open_memmap(path, mode="w+", dtype=ids.dtype, shape=(size,))
+    for start in range(0, size, len(ids)):
+        repeated[start : start + len(ids)] = ids[: size - start]
+    repeated.flush()
+    return path
+
+
+def _spread(figures: list[float], form: str = ",.0f") -> str:
+    return f"{min(figures):{form}} – {max(figures):{form}}"
+
+
+def _times(name: str, ratio: float) -> str:
+    """How many times as fast charloom is; what is below 1 is said in words."""
+    if name == OWN:
+        return ""
+    return f"{ratio:.2f}×" if ratio >= 1 else f"{ratio:.2f}× (charloom is slower)"

@@ -1,0 +1,140 @@
+"""The proof that a training survives: killed at random moments and run again, it ends with the same bytes.
+
+    python benchmarks/survival.py [--kills 20] [--corpus PATH] [--steps 20000] [--seed 1]
+
+One training at the reference's sizes (m = 100, T = 25) runs undisturbed; then as many others as there are kills are
+each ended with SIGKILL at a moment drawn evenly from the time that the undisturbed one took, and run again. Everything
+happens in a temporary project. Prints a table, and ends with 1 unless all of them left the same files.
+"""
+
+import argparse
+import hashlib
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = ("model.npz", "best.npz", "history.csv", "samples.jsonl", "metrics.json")
+CHECKPOINT_EVERY = 500
+OUT = "artifacts/train"
+
+
+@dataclass(frozen=True)
+class Kill:
+    """One training that was killed and run again."""
+
+    seconds: float  # from its start to the kill
+    resumed_at: int  # step
+    same: bool
+
+    def row(self, number: int) -> str:
+        return f"| {number} | {self.seconds:.2f} | {self.resumed_at:,} | {'yes' if self.same else 'NO'} |"
+
+
+class Project:
+    """A temporary project with a prepared corpus, in which one training at a time runs."""
+
+    def __init__(self, root: Path, corpus: Path, steps: int) -> None:
+        self.root = root
+        root.mkdir()
+        shutil.copytree(ROOT / "conf", root / "conf")
+        shutil.copy(ROOT / "params.yaml", root)
+        (root / "data").mkdir()
+        shutil.copyfile(corpus, root / "data" / "corpus.txt")
+        self._overrides = (
+            f"out={OUT}",
+            f"train.steps={steps}",
+            f"train.checkpoint_every={CHECKPOINT_EVERY}",
+            f"train.validate_every={steps // 4}",
+            f"train.sample_every={steps // 10}",
+        )
+        self._stage("prepare", "out=artifacts/prepare")
+
+    def train(self) -> tuple[float, str]:
+        """Train to the end; the seconds that it took and a hash of the files that it left."""
+        started = time.perf_counter()
+        self._stage("train", *self._overrides)
+        seconds = time.perf_counter() - started
+        sha256 = hashlib.sha256()
+        for name in FILES:
+            sha256.update((self.root / OUT / name).read_bytes())
+        shutil.rmtree(self.root / OUT)
+        return seconds, sha256.hexdigest()
+
+    def train_until(self, seconds: float) -> bool:
+        """Train, and kill it after so many seconds; whether it was still at it."""
+        process = self._start("train", *self._overrides)
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        process.communicate()
+        return process.returncode < 0
+
+    def last_step(self) -> int:
+        """The step of the newest checkpoint, 0 where there is none."""
+        return max((int(path.stem.split("-")[1]) for path in self.root.glob(".charloom/*/checkpoint-*.npz")), default=0)
+
+    def _stage(self, name: str, *overrides: str) -> None:
+        process = self._start(name, *overrides)
+        _, errors = process.communicate()
+        if process.returncode:
+            raise SystemExit(f"{name} ended with {process.returncode}: {errors.strip()}")
+
+    def _start(self, name: str, *overrides: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", f"charloom.stages.{name}", *overrides]
+        environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+        return subprocess.Popen(
+            command, cwd=self.root, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+
+
+def kills(project: Project, number: int, seconds: float, expected: str, rng: random.Random) -> Iterator[Kill]:
+    """Kill so many trainings at moments within `seconds`; a moment after the end of its training is drawn again."""
+    while number:
+        moment = rng.uniform(0, seconds)
+        if not project.train_until(moment):
+            shutil.rmtree(project.root / OUT)
+            continue
+        step = project.last_step()
+        yield Kill(moment, step, project.train()[1] == expected)
+        number -= 1
+
+
+def main() -> int:
+    """Run the proof; the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20, help="trainings that are killed (default: %(default)s)")
+    parser.add_argument("--corpus", type=Path, default=ROOT / "data" / "corpus.txt", help="a text in UTF-8")
+    parser.add_argument("--steps", type=int, default=20_000, help="of each training (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="of the moments (default: %(default)s)")
+    arguments = parser.parse_args()
+    if arguments.kills < 1 or arguments.steps < 10:
+        parser.error("--kills must be >= 1 and --steps >= 10")
+    if not arguments.corpus.is_file():
+        parser.error(f"there is no file {arguments.corpus}")
+
+    with tempfile.TemporaryDirectory(prefix="charloom-survival-") as folder:
+        project = Project(Path(folder) / "project", arguments.corpus, arguments.steps)
+        seconds, expected = project.train()
+        print(f"Undisturbed: {arguments.steps:,} steps in {seconds:.1f} s, files {expected[:16]}\n")
+        print("| training | killed after, s | resumed at step | same files |\n|---|---|---|---|", flush=True)
+        same = 0
+        for n, kill in enumerate(
+            kills(project, arguments.kills, seconds, expected, random.Random(arguments.seed)), start=1
+        ):
+            print(kill.row(n), flush=True)
+            same += kill.same
+    print(f"\n{same} of {arguments.kills} identical")
+    return 0 if same == arguments.kills else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""Contenders at work: each in a process of its own, with its own number of threads, one at a time.
+
+JAX reads how it shall dispatch and how many threads it may have once, when it starts; so two forms of it cannot share
+a process, and none shall inherit the settings of another. A contender is a function of a `Task` that yields for ever:
+a loss after each update, or anything after each portion of work. While one works, the others wait for a message.
+"""
+
+import importlib.util
+import multiprocessing
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, suppress
+from itertools import islice
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from benchmarks.tasks import Task
+
+Contender = Callable[[Task], Iterator[float]]
+
+COMPARED = 2  # losses, of the first updates: the second one shows what the first update did
+PATIENCE = 120.0  # seconds until the first two updates, compilation included
+# Seconds before a turn. A matrix library's second thread goes on waiting busily after the last product (OpenBLAS:
+# measured at up to 102 ms), at the cost of whoever comes next.
+PAUSE = 0.15
+
+
+class Unable(Exception):
+    """The contender does not work here, and why."""
+
+
+class Worker(AbstractContextManager["Worker"]):
+    """A process that runs one contender, on one task after the other."""
+
+    def __init__(self, contender: Contender, *, needs: str, threads: int) -> None:
+        self._contender, self._needs, self.threads = contender, needs, threads
+        self._process: Any = None
+        self._impatient = False
+        self._connection: Any = None
+
+    def __exit__(self, *error: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """End the process, by force where it does not end by itself."""
+        if self._process is not None:
+            with suppress(OSError):
+                self._connection.send(None)
+            self._process.join(0 if self._impatient else 5)
+            self._process.kill()
+            self._process.join()
+            self._connection.close()
+            self._process = None
+
+    def begin(self, task: Task) -> list[float]:
+        """Take up a task; what the first two updates yielded. Raises Unable."""
+        if importlib.util.find_spec(self._needs) is None:
+            raise Unable(f"{self._needs} is not installed")
+        if self._process is None:
+            self._start()
+        losses: list[float] = self._ask(task, PATIENCE)
+        return losses
+
+    def seconds(self, count: int) -> float:
+        """How long the next `count` updates take."""
+        took: float = self._ask(count, None)
+        return took
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._connection, other = context.Pipe()
+        self._process = context.Process(target=_serve, args=(self._contender, self.threads, other), daemon=True)
+        before = dict(os.environ)
+        os.environ.update(_environment(self.threads))
+        try:
+            self._process.start()
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+        other.close()
+
+    def _ask(self, message: Task | int, patience: float | None) -> Any:
+        try:
+            self._connection.send(message)
+            if not self._connection.poll(patience):
+                self._impatient = True
+                self.end()
+                raise Unable(f"no first update within {patience:.0f} s")
+            answer = self._connection.recv()
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            self.end()
+            raise Unable("its process ended") from None
+        if isinstance(answer, str):
+            raise Unable(answer)
+        return answer
+
+
+def _environment(threads: int) -> dict[str, str]:
+    """What the matrix libraries and JAX read when they start."""
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen={str(threads > 1).lower()}"
+    of_libraries = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    # NPROC is the size of XLA's pool of threads; the flag says whether matrix products may use it.
+    of_jax = {"NPROC": str(threads), "XLA_FLAGS": flags.strip(), "JAX_PLATFORMS": "cpu"}
+    # With one thread PyTorch's compiler starts no processes, which would outlive a contender that is ended by force.
+    return {**of_libraries, **of_jax, "TORCHINDUCTOR_COMPILE_THREADS": "1"}
+
+
+def _serve(contender: Contender, threads: int, connection: Connection) -> None:
+    updates: Iterator[float] = iter(())
+    with threadpool_limits(limits=threads), np.errstate(all="ignore"):
+        while True:
+            try:
+                message = connection.recv()
+            except EOFError:
+                return
+            if message is None:
+                return
+            try:
+                if isinstance(message, Task):
+                    updates = contender(message)
+                    connection.send([float(loss) for loss in islice(updates, COMPARED)])
+                    continue
+                start = time.perf_counter()
+                for _ in islice(updates, message):
+                    pass
+                connection.send(time.perf_counter() - start)
+            except Exception as error:  # whatever a rival's compiler raises is to be reported, not to end the others
+                lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+                connection.send(f"{type(error).__name__}: {lines[0][:100] if lines else 'no message'}")
+
+
+def take_turns(workers: Mapping[str, Worker], updates: Mapping[str, int], rounds: int) -> dict[str, list[float]]:
+    """The seconds per update of each worker in each round; one more round, the first, warms up."""
+    of: dict[str, list[float]] = {name: [] for name in workers}
+    for count in range(rounds + 1):
+        for name, worker in workers.items():
+            if worker.threads > 1:
+                time.sleep(PAUSE)
+            took = worker.seconds(updates[name])
+            if count:
+                of[name].append(took / updates[name])
+    return of
+
+
+def updates_within(worker: Worker, seconds: float) -> int:
+    """How many updates the worker does in the time, one at least."""
+    worker.seconds(1)
+    return max(1, round(seconds / statistics.median(worker.seconds(1) for _ in range(3))))

@@ -1,0 +1,277 @@
+"""The stages one after the other, as a person types them, and what each leaves."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import charloom
+from tests.conftest import CHARACTERS, RESULTS, Ended, Project, end
+
+SMOKE = ("preset=smoke", "gradcheck.hidden_size=8", "gradcheck.workers=1")
+STAGES = ("prepare", "gradcheck", "train", "synthesize")
+FILES = {
+    "prepare": ("ids.npy", "summary.json", "vocabulary.json"),
+    "gradcheck": ("errors.csv", "errors.json", "step_sweep.csv"),
+    "train": RESULTS,
+    "synthesize": ("metrics.json", "sample.txt"),
+}
+DATA, GRADIENT = 3, 6
+
+# The gradient check with a backward pass that has one wrong entry, in the gradient of b.
+_WRONG_GRADIENT = """
+    import sys
+    from pathlib import Path
+
+    from charloom.cells.rnn import RNN
+    from charloom.command import exit_code
+    from charloom.config import load
+    from charloom.stages import gradcheck
+
+    backward = RNN.backward
+
+    def wrong(self, params, dh, grads):
+        da, dz = backward(self, params, dh, grads)
+        da[..., 3] *= 1.0005
+        return da, dz
+
+    RNN.backward = wrong
+
+    def work():
+        config = load(sys.argv[1:])
+        gradcheck.run(config, Path(config.inp), Path(config.out))
+
+    if __name__ == "__main__":  # the processes of the check import this file
+        sys.exit(exit_code(work))
+"""
+
+
+@pytest.fixture(scope="module")
+def flow(tmp_path_factory: pytest.TempPathFactory, _prepared: Project) -> tuple[Project, dict[str, Ended]]:
+    """A fresh project in which the stages have run one after the other, and what they said."""
+    project = _prepared.copy_to(tmp_path_factory.mktemp("flow") / "a project")
+    return project, {stage: project.stage(stage, *SMOKE) for stage in STAGES}
+
+
+def _json(project: Project, name: str) -> Any:
+    return json.loads((project.root / "artifacts" / name).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_leaves_its_files_and_no_others(flow: tuple[Project, dict[str, Ended]], stage: str) -> None:
+    assert sorted(flow[0].files(f"artifacts/{stage}")) == sorted(FILES[stage])
+
+
+def test_prepare_says_how_much_there_is_of_what(flow: tuple[Project, dict[str, Ended]]) -> None:
+    project, said = flow
+    summary = _json(project, "prepare/summary.json")
+    distinct = len(set(project.corpus.read_text(encoding="utf-8")))
+    validation = CHARACTERS // 10
+    assert summary["characters"] == CHARACTERS
+    assert summary["vocabulary_size"] == distinct == len(_json(project, "prepare/vocabulary.json"))
+    assert (summary["train_characters"], summary["validation_characters"]) == (CHARACTERS - validation, validation)
+    assert said["prepare"].output == (
+        f"data/corpus.txt: {CHARACTERS:,} characters, {distinct} distinct; "
+        f"{CHARACTERS - validation:,} to train on, {validation} to validate\n"
+    )
+
+
+def test_the_gradient_check_passes_and_prints_its_table(flow: tuple[Project, dict[str, Ended]]) -> None:
+    project, said = flow
+    errors = _json(project, "gradcheck/errors.json")
+    assert errors["passed"] is True
+    for methods in (errors, errors["large_weights"]):
+        for method in ("central", "complex_step"):
+            assert methods[method].keys() == {"W", "U", "b", "V", "c"}
+    assert all(of_tensor["max_scaled_error"] <= 1e-9 for of_tensor in errors["complex_step"].values())
+    output = said["gradcheck"].output
+    assert output.count("Gradient check at ") == 2
+    assert output.endswith("every entry is within its bound.\n")
+
+
+def test_the_training_leaves_its_course_and_its_figures(flow: tuple[Project, dict[str, Ended]]) -> None:
+    project, said = flow
+    metrics = _json(project, "train/metrics.json")
+    assert set(metrics) == {
+        "steps",
+        "epochs",
+        "loss",
+        "smooth_loss",
+        "nats_per_char",
+        "bits_per_char",
+        "validation_nats_per_char",
+        "validation_bits_per_char",
+        "best_step",
+        "best_validation_nats_per_char",
+        "stopped",
+    }
+    assert (metrics["steps"], metrics["stopped"], metrics["epochs"]) == (300, "steps", 1)
+    assert metrics["bits_per_char"] == pytest.approx(metrics["smooth_loss"] / 25 / np.log(2))
+    with (project.root / "artifacts/train/history.csv").open(encoding="ascii", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows] == [1, *range(10, 301, 10)]
+    assert float(rows[-1]["smooth_loss"]) == metrics["smooth_loss"] < float(rows[0]["smooth_loss"])
+    assert [row["step"] for row in rows if row["validation_nats_per_char"]] == ["100", "200", "300"]
+    lines = (project.root / "artifacts/train/samples.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
+    samples = [json.loads(line) for line in lines]
+    assert [(sample["step"], len(sample["text"])) for sample in samples] == [
+        (1, 200),
+        (100, 200),
+        (200, 200),
+        (300, 200),
+    ]
+    assert said["train"].output == ""
+    assert said["train"].errors.startswith("step 300: smooth loss ")
+    assert said["train"].errors.count("\n") == 1
+
+
+def test_the_model_can_be_loaded_and_writes_on(flow: tuple[Project, dict[str, Ended]]) -> None:
+    project, _ = flow
+    text = charloom.load(project.root / "artifacts/train/model.npz").generate(50, seed=1, prime="The ")
+    assert len(text) == 54
+    assert set(text) <= set(_json(project, "prepare/vocabulary.json"))
+
+
+def test_the_text_on_the_terminal_is_the_one_in_the_file_and_the_one_from_python(
+    flow: tuple[Project, dict[str, Ended]],
+) -> None:
+    project, said = flow
+    text = (project.root / "artifacts/synthesize/sample.txt").read_bytes().decode()
+    assert said["synthesize"].output == text + "\n"
+    assert text == charloom.load(project.root / "artifacts/train/model.npz").generate(200, seed=1)
+    assert {"known_word_fraction", "longest_copy"} <= _json(project, "synthesize/metrics.json").keys()
+
+
+def test_the_stages_run_again_leave_the_same_bytes(flow: tuple[Project, dict[str, Ended]], tmp_path: Path) -> None:
+    again = flow[0].copy_to(tmp_path / "again")
+    for stage in STAGES:
+        again.stage(stage, *SMOKE, "inp=anew", f"out=anew/{stage}")
+    assert again.files("anew") == flow[0].files("artifacts")
+
+
+def test_a_wrong_gradient_prints_the_table_names_the_worst_entry_and_ends_with_6(prepared: Project) -> None:
+    script = prepared.script("wrong_gradient.py", _WRONG_GRADIENT)
+    ended = prepared.python(script, *SMOKE, "out=artifacts/gradcheck")
+    line = ended.assert_one_error(GRADIENT, "the gradient is wrong", "at initial weights", "at large weights")
+    assert ended.output.count("Gradient check at ") == 2
+    assert "within its bound" not in ended.output
+    errors = _json(prepared, "gradcheck/errors.json")
+    assert errors["passed"] is False
+    worst = errors["complex_step"]["b"]["worst"]
+    assert worst["index"] == [3]
+    assert worst["analytic"] / worst["numerical"] - 1 == pytest.approx(0.0005, rel=1e-6)
+    assert "b[3]" in line
+    for value in (worst["analytic"], worst["numerical"]):
+        assert f"{value:.6g}"[:6] in line
+    assert errors["complex_step"]["V"]["max_scaled_error"] < 1e-9
+
+
+def test_without_a_wrong_entry_the_same_script_passes(prepared: Project) -> None:
+    script = prepared.script("right_gradient.py", _WRONG_GRADIENT.replace("1.0005", "1"))
+    assert prepared.python(script, *SMOKE, "out=artifacts/gradcheck").code == 0
+
+
+def _text(project: Project, *overrides: str) -> str:
+    project.stage("synthesize", "preset=smoke", *overrides)
+    return (project.root / "artifacts/synthesize/sample.txt").read_bytes().decode()
+
+
+def test_the_text_begins_with_the_prime_text(trained: Project) -> None:
+    text = _text(trained, "synthesize.prime='The old '", "synthesize.length=20")
+    assert text.startswith("The old ")
+    assert len(text) == 28
+
+
+def test_a_prime_text_from_a_file_writes_what_the_same_on_the_command_line_does(trained: Project) -> None:
+    (trained.root / "prime.txt").write_bytes(b"\xef\xbb\xbfThe old\r\n")
+    of_file = _text(trained, "synthesize.prime_file=prime.txt", "synthesize.length=20")
+    assert of_file.startswith("The old\n")
+    assert of_file == charloom.load(trained.root / "artifacts/train/model.npz").generate(20, prime="The old\n")
+
+
+def test_a_missing_prime_file_is_named(trained: Project) -> None:
+    ended = trained.try_stage("synthesize", "synthesize.prime_file=none.txt")
+    ended.assert_one_error(DATA, "there is no file none.txt; set synthesize.prime_file to a text file")
+
+
+def test_characters_that_the_model_does_not_know_are_listed(trained: Project) -> None:
+    ended = trained.try_stage("synthesize", "synthesize.prime='a € b ß'", "out=artifacts/synthesize")
+    ended.assert_one_error(DATA, "synthesize.prime has 'ß', '€' not among", "synthesize.on_unknown=skip")
+    assert not (trained.root / "artifacts/synthesize").exists()
+
+
+def test_characters_that_the_model_does_not_know_are_skipped_if_asked_for(trained: Project) -> None:
+    skipped = _text(trained, "synthesize.prime='a€ b'", "synthesize.on_unknown=skip", "synthesize.length=30")
+    without = _text(trained, "synthesize.prime='a b'", "synthesize.length=30")
+    assert skipped[-30:] == without[-30:]
+
+
+def test_a_length_of_nothing_writes_the_prime_text_alone(trained: Project) -> None:
+    assert _text(trained, "synthesize.prime=The", "synthesize.length=0") == "The"
+    assert _text(trained, "synthesize.length=0") == ""
+
+
+def test_at_temperature_zero_the_seed_makes_no_difference(trained: Project) -> None:
+    cold = [_text(trained, "synthesize.temperature=0", f"synthesize.seed={seed}") for seed in (1, 2)]
+    warm = [_text(trained, f"synthesize.seed={seed}") for seed in (1, 2)]
+    assert cold[0] == cold[1]
+    assert warm[0] != warm[1]
+
+
+def test_three_streams_are_three_texts_with_a_line_between_them(trained: Project) -> None:
+    texts = _text(trained, "synthesize.streams=3", "synthesize.length=40", "synthesize.prime=The").split("\n\n----\n\n")
+    assert [len(text) for text in texts] == [43, 43, 43]
+    assert all(text.startswith("The") for text in texts)
+    assert len(set(texts)) == 3
+
+
+def test_the_model_of_the_least_validation_loss_may_be_the_one_that_writes(trained: Project) -> None:
+    best = charloom.load(trained.root / "artifacts/train/best.npz")
+    assert _text(trained, "synthesize.model=best", "synthesize.length=50") == best.generate(50)
+
+
+@pytest.mark.parametrize("stage", [*STAGES, "plot", "track"])
+def test_help_says_what_a_stage_does_and_how_values_are_given(project: Project, stage: str) -> None:
+    before = project.files()
+    ended = project.try_stage(stage, "--help")
+    assert (ended.code, ended.errors) == (0, "")
+    assert ended.output.lower().startswith(f"{stage}: ")
+    assert "model.hidden_size=200" in ended.output
+    assert "out=<folder" in ended.output
+    assert project.files() == before
+
+
+def test_a_reader_that_goes_away_ends_the_text_without_a_word(trained: Project) -> None:
+    process = trained.start("-m", "charloom.stages.synthesize", "synthesize.length=1000000", "out=anew")
+    assert process.stdout is not None
+    assert len(process.stdout.read(10)) == 10
+    process.stdout.close()
+    process.stdout = None
+    ended = end(process)
+    assert ended.errors == ""
+    assert ended.code == 141
+
+
+def test_a_reader_that_is_not_there_is_no_mistake_of_the_program(project: Project) -> None:
+    process = project.start("-m", "charloom.stages.prepare", "out=anew")
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    ended = end(process)
+    assert ended.errors == ""
+    assert ended.code == 141
+
+
+def test_a_terminal_that_cannot_show_a_character_does_not_end_the_text(project: Project) -> None:
+    project.corpus.write_text("Žluťoučký kůň úpěl ďábelské ódy.\n" * 50, encoding="utf-8")
+    project.stage("prepare")
+    project.stage("train", "preset=smoke")
+    ended = project.python(
+        "-m", "charloom.stages.synthesize", "out=anew", "synthesize.prime='ďáb'", PYTHONIOENCODING="ascii"
+    )
+    assert ended.code == 0, ended.errors
+    assert ended.output.startswith("\\u010f\\xe1b")
+    assert (project.root / "anew/sample.txt").read_text(encoding="utf-8").startswith("ďáb")
