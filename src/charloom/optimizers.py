@@ -38,7 +38,7 @@ class Optimizer(ABC):
     def update(self, params: Array, grads: Array) -> None:
         """Change `params` in place. `grads` is used as a work space and is not the gradient afterwards."""
         if self.clip_value is not None:
-            np.clip(grads, -self.clip_value, self.clip_value, out=grads)
+            grads.clip(-self.clip_value, self.clip_value, out=grads)
         if self.clip_norm is not None:
             norm = math.sqrt(grads.dot(grads))
             if norm > self.clip_norm:
