@@ -68,7 +68,12 @@ def charloom_updates(task: Task) -> Iterator[float]:
         yield update.loss
 
 
-def torch_updates(task: Task) -> Iterator[float]:
+def torch_default_updates(task: Task) -> Iterator[float]:
+    """PyTorch, eager, with its optimizer as it comes."""
+    return torch_updates(task, fused=None)
+
+
+def torch_updates(task: Task, fused: bool | None = True) -> Iterator[float]:
     """PyTorch, eager: its own layer nn.RNN, nn.GRU or nn.LSTM, its fused optimizer and its own clipping."""
     torch: Any = importlib.import_module("torch")
     torch.set_num_threads(task.threads)
@@ -95,7 +100,7 @@ def torch_updates(task: Task) -> Iterator[float]:
     else:
         layer.bias_hh_l0.requires_grad_(False)
     trained = [p for p in (*layer.parameters(), *output.parameters()) if p.requires_grad]
-    optimizer = _torch_optimizer(torch, trained, task)
+    optimizer = _torch_optimizer(torch, trained, task, fused)
     one_hot = torch.eye(task.K, dtype=dtype)
     streams = torch.from_numpy(task.streams())
     zero = torch.zeros(1, task.B, m, dtype=dtype)
@@ -127,7 +132,7 @@ def torch_compiled_updates(task: Task) -> Iterator[float]:
     assert (task.cell, task.B) == ("rnn", 1)
     dtype, T = getattr(torch, task.dtype), task.T
     params = {name: torch.from_numpy(array.copy()).requires_grad_() for name, array in task.params().items()}
-    optimizer = _torch_optimizer(torch, list(params.values()), task)
+    optimizer = _torch_optimizer(torch, list(params.values()), task, fused=True)
 
     @torch.compile  # type: ignore[untyped-decorator]
     def loss_of(params: Any, inputs: Any, targets: Any, h: Any) -> Any:
@@ -155,10 +160,10 @@ def torch_compiled_updates(task: Task) -> Iterator[float]:
         yield loss.item()
 
 
-def _torch_optimizer(torch: Any, trained: list[Any], task: Task) -> Any:
+def _torch_optimizer(torch: Any, trained: list[Any], task: Task, fused: bool | None) -> Any:
     if task.optimizer == "adam":
-        return torch.optim.Adam(trained, lr=task.learning_rate, betas=BETAS, eps=task.epsilon, fused=True)
-    return torch.optim.Adagrad(trained, lr=task.learning_rate, eps=task.epsilon, fused=True)
+        return torch.optim.Adam(trained, lr=task.learning_rate, betas=BETAS, eps=task.epsilon, fused=fused)
+    return torch.optim.Adagrad(trained, lr=task.learning_rate, eps=task.epsilon, fused=fused)
 
 
 def jax_updates(task: Task) -> Iterator[float]:

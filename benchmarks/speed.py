@@ -22,7 +22,8 @@ LARGE_THREADS = 2
 AT_REFERENCE: list[tuple[str, str, Contender]] = [
     ("textbook loops", "numpy", contenders.textbook_updates),
     (OWN, "numpy", contenders.charloom_updates),
-    ("PyTorch eager", "torch", contenders.torch_updates),
+    ("PyTorch eager", "torch", contenders.torch_default_updates),
+    ("PyTorch eager, fused optimizer", "torch", contenders.torch_updates),
     ("PyTorch compiled", "torch", contenders.torch_compiled_updates),
     ("JAX, default dispatch", "jax", contenders.jax_updates),
     ("JAX, asynchronous dispatch off", "jax", contenders.jax_waiting_updates),

@@ -15,7 +15,7 @@ def constant(progress: float, *, final_fraction: float, periods: int) -> float:
 def linear(progress: float, *, final_fraction: float, periods: int) -> float:
     """A straight line from 1 to `final_fraction`.
 
-    >>> [linear(p, final_fraction=0.1, periods=1) for p in (0, 0.5, 1)]
+    >>> [round(linear(p, final_fraction=0.1, periods=1), 3) for p in (0, 0.5, 1)]
     [1.0, 0.55, 0.1]
     """
     return 1 - (1 - final_fraction) * progress
