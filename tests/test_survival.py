@@ -15,6 +15,7 @@ STEPS = 6_000
 LONG = ("preset=smoke", f"train.steps={STEPS}", "train.checkpoint_every=20", "train.sample_every=500")
 KILLS = 5
 SHORT = ("preset=smoke", "train.steps=60", "train.checkpoint_every=20", "train.sample_every=20")
+PAIR = ("gradcheck.hidden_size=4", "gradcheck.workers=2")  # of processes
 MOMENTS = 10  # of the file operations of the short training
 
 # The train stage, killed before its n-th operation on a file in the work folder, n being its first argument; with n = 0
@@ -29,7 +30,8 @@ _KILLED_AT_A_FILE_OPERATION = """
     def count(event, arguments):
         global seen
         if event in ("open", "os.rename", "os.remove", "os.rmdir", "os.chmod", "os.scandir", "shutil.rmtree"):
-            if ".charloom" in str(arguments[0]):
+            within = arguments[-1] not in (None, -1)  # a folder that is being removed: the name alone is told
+            if ".charloom" in str(arguments[0]) or (event in ("os.remove", "os.rmdir") and within):
                 seen += 1
                 if seen == last:
                     os.kill(os.getpid(), signal.SIGKILL)
@@ -234,8 +236,7 @@ def test_a_signal_ends_prepare_and_gradcheck_in_one_line_with_nothing_written(
     prepared: Project, stage: str, call: str, signum: signal.Signals
 ) -> None:
     script = prepared.script("signalled.py", _SIGNALLED_AT_A_CALL)
-    small = ("preset=smoke", "gradcheck.hidden_size=4")
-    ended = prepared.python(script, stage, str(int(signum)), call, *small, "out=anew")
+    ended = prepared.python(script, stage, str(int(signum)), call, "preset=smoke", *PAIR, "out=anew")
     ended.assert_one_error(128 + signum, f"ended by {signum.name}")
     assert not (prepared.root / "anew").exists()
 
@@ -243,7 +244,7 @@ def test_a_signal_ends_prepare_and_gradcheck_in_one_line_with_nothing_written(
 def test_the_processes_of_a_killed_gradient_check_end_with_it(prepared: Project) -> None:
     script = prepared.script("killed.py", _SIGNALLED_AT_A_CALL)
     call, kill = "charloom.gradcheck.step_sweep", str(int(signal.SIGKILL))
-    process = prepared.start(script, "gradcheck", kill, call, "preset=smoke", "gradcheck.hidden_size=4", "out=anew")
+    process = prepared.start(script, "gradcheck", kill, call, "preset=smoke", *PAIR, "out=anew")
     # They hold its output open: there would be no end of it.
     output, _ = process.communicate(timeout=60)
     assert (process.returncode, output) == (-signal.SIGKILL, "")
