@@ -289,7 +289,7 @@ def test_an_interrupt_while_writing_leaves_the_old_file_whole_and_no_other(
     def interrupt(*arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(np, "savez", interrupt)
+    monkeypatch.setattr(checkpoint, "_write_npz", interrupt)
     with pytest.raises(KeyboardInterrupt):
         checkpoint.save(path, "checkpoint", {"W": np.zeros(9)}, {})
     assert path.read_bytes() == before

@@ -4,13 +4,14 @@ Knows nothing about what the arrays mean.
 """
 
 import hashlib
+import io
 import json
 import os
 import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -31,7 +32,7 @@ def save(path: Path, kind: str, arrays: Mapping[str, Array], values: Mapping[str
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            np.savez(file, allow_pickle=False, metadata=text, **arrays)
+            _write_npz(file, {"metadata": text, **arrays})
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
@@ -45,6 +46,15 @@ def save(path: Path, kind: str, arrays: Mapping[str, Array], values: Mapping[str
             os.fsync(folder)  # the new name, too, is on disk
         finally:
             os.close(folder)
+
+
+def _write_npz(file: IO[bytes], arrays: Mapping[str, Array]) -> None:
+    """What `np.savez` writes, but the same bytes under every version of Python: sizes are known beforehand."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())
 
 
 def load(path: Path, kind: str) -> tuple[dict[str, Array], dict[str, Any]]:
