@@ -6,12 +6,16 @@ over the streams. Those at the end do other work than updates, and yield nothing
 
 import importlib
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from benchmarks.tasks import Task
+from charloom.command import start_worker
+from charloom.crew import Crew
 from charloom.optimizers import OPTIMIZERS, Optimizer
 from charloom.synthesis import sample
 from charloom.training import Training
@@ -46,9 +50,9 @@ def textbook_updates(task: Task) -> Iterator[float]:
         yield loss
 
 
-def charloom_training(task: Task) -> Training:
+def charloom_training(task: Task, crew: Crew | None = None) -> Training:
     """The task as charloom's own training runs it."""
-    network = task.network()
+    network = crew.network if crew else task.network()
     options: dict[str, Any] = {"epsilon": task.epsilon}
     if task.optimizer == "adam":
         options |= {"beta1": BETAS[0], "beta2": BETAS[1], "weight_decay": 0.0}
@@ -59,13 +63,21 @@ def charloom_training(task: Task) -> Training:
         clip_value=task.clip_value,
         **options,
     )
-    return Training(network, optimizer, task.ids, seq_length=task.T, batch_size=task.B, smoothing=0.999)
+    return Training(network, optimizer, task.ids, seq_length=task.T, batch_size=task.B, smoothing=0.999, crew=crew)
 
 
 def charloom_updates(task: Task) -> Iterator[float]:
-    """What charloom's own training does."""
-    for update in charloom_training(task).updates():
-        yield update.loss
+    """What charloom's own training does; more than one thread it uses as processes with a thread each."""
+    crew = Crew(
+        task.network(),
+        seq_length=task.T,
+        batch_size=task.B,
+        workers=task.threads,
+        initializer=partial(start_worker, 1),
+    )
+    with threadpool_limits(1), crew:
+        for update in charloom_training(task, crew).updates():
+            yield update.loss
 
 
 def torch_default_updates(task: Task) -> Iterator[float]:

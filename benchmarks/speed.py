@@ -91,7 +91,7 @@ def large_updates(arguments: Arguments, text: Text) -> Table:
     """(b) One update with m = 128 … 512 and many streams, for every cell."""
     names = [name for name, _, _ in LARGE]
     table = Table(
-        f"(b) One update of many units and streams: T = 64, K = {text.K}, float32, Adam, {LARGE_THREADS} threads",
+        f"(b) One update of many units and streams: T = 64, K = {text.K}, float32, Adam, {LARGE_THREADS} cores",
         [
             "",
             *(f"{name}, ms" for name in names),
@@ -102,7 +102,8 @@ def large_updates(arguments: Arguments, text: Text) -> Table:
         ],
         unit="milliseconds per update; of the matrix product, per product",
         note="Medians. GFLOP/s: two operations for each multiply-add of charloom's matrix products, over the whole "
-        "time of an update. JAX: a scan, jitted, asynchronous dispatch off.",
+        "time of an update. charloom: two processes that share the streams; the others: two threads. JAX: a scan, "
+        "jitted, asynchronous dispatch off.",
     )
     with ExitStack() as stack:
         workers = {

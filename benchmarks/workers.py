@@ -74,7 +74,8 @@ class Worker(AbstractContextManager["Worker"]):
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, other = context.Pipe()
-        self._process = context.Process(target=_serve, args=(self._contender, self.threads, other), daemon=True)
+        # Not a daemon: one may have processes of its own.
+        self._process = context.Process(target=_serve, args=(self._contender, self.threads, other))
         before = dict(os.environ)
         os.environ.update(_environment(self.threads))
         try:

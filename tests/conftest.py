@@ -26,15 +26,16 @@ _KILLED_AT = """
     from charloom.stages import train
     from charloom.work_folder import WorkFolder
 
-    save, last = WorkFolder.save, int(sys.argv.pop(1))
+    if __name__ == "__main__":
+        save, last = WorkFolder.save, int(sys.argv.pop(1))
 
-    def save_and_die(self, arrays, values):
-        save(self, arrays, values)
-        if values["step"] >= last:
-            os.kill(os.getpid(), signal.SIGKILL)
+        def save_and_die(self, arrays, values):
+            save(self, arrays, values)
+            if values["step"] >= last:
+                os.kill(os.getpid(), signal.SIGKILL)
 
-    WorkFolder.save = save_and_die
-    stage_main(train.run)
+        WorkFolder.save = save_and_die
+        stage_main(train.run)
 """
 
 

@@ -132,6 +132,7 @@ AT_LEAST_ONE = (
     "train.log_every",
     "train.checkpoint_every",
     "train.threads",
+    "train.workers",
     "gradcheck.hidden_size",
     "gradcheck.seq_length",
     "gradcheck.batch_size",
@@ -243,6 +244,10 @@ def test_every_number_and_every_name_has_a_range_that_is_tested(values: dict[str
     ("overrides", "message"),
     [
         (("train.patience=2", "train.validate_every=0"), "train.patience=2 needs validations"),
+        (
+            ("train.batch_size=5", "train.workers=2"),
+            "train.batch_size must be a multiple of train.workers (2): 5",
+        ),
         (("synthesize.prime=a", "synthesize.prime_file=b"), "are both given; give one"),
         (("tracking=server",), "tracking=server needs tracking.uri"),
     ],

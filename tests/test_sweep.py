@@ -377,3 +377,17 @@ def test_the_processes_of_a_sweep_that_is_terminated_end_with_it(project: Projec
     assert process.returncode == 128 + signal.SIGTERM
     summary = rows(project.folder("multirun", process.pid))
     assert [row["error"] for row in summary] == ["ended before its result"] * 2
+
+
+def test_the_run_of_a_sweep_that_was_killed_is_ended_by_the_next_one(project: Project) -> None:
+    before = project.long_trainings()
+    process = project.start("-m", *SMALL, "seed=14", "train.steps=100000,200000")
+    wait_for(lambda: project.long_trainings() - before, process)
+    process.kill()
+    process.communicate()
+    (left,) = project.runs("attributes.status = 'RUNNING'")
+    ended = project.experiment("-m", *SMALL, "seed=15,16")
+    assert ended.code == 0, ended.errors
+    (parent,) = project.runs(f"attributes.run_id = '{left.info.run_id}'")
+    assert parent.info.status == "KILLED"
+    assert project.runs("attributes.status = 'RUNNING'") == []

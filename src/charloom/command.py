@@ -6,6 +6,7 @@ Knows nothing about what the work is.
 
 import ctypes
 import io
+import multiprocessing
 import os
 import signal
 import sys
@@ -15,6 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
+
+import numpy as np
+import psutil
+from threadpoolctl import threadpool_limits
 
 from charloom.config import Config, load
 from charloom.errors import CharloomError, EnvironmentFault
@@ -124,6 +129,32 @@ def end_with_parent() -> None:
     """Have this process end by SIGTERM when its parent ends (Linux; elsewhere nothing)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def require_memory(needed: int, purpose: str, advice: str) -> None:
+    """Raise EnvironmentFault where fewer than `needed` bytes are free, before they are taken."""
+    available = psutil.virtual_memory().available
+    if needed > available:
+        needed_GiB, available_GiB = needed / 2**30, available / 2**30
+        raise EnvironmentFault(
+            f"{purpose} needs about {needed_GiB:.1f} GiB of memory and {available_GiB:.1f} GiB are free; {advice}"
+        )
+
+
+def start_worker(threads: int = 1) -> None:
+    """What a process of a pool or a crew does first: it takes its number of threads for the matrix library, and ends
+    when the process that started it has ended, whatever it waits for.
+    """
+    threadpool_limits(threads)
+    np.seterr(all="ignore")  # what is not finite is found by who reads the results
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def end_with_parent() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 def _end_with_dvc() -> None:

@@ -99,6 +99,7 @@ class TrainConfig:
     final_sample_length: int = MISSING
     checkpoint_every: int = MISSING
     threads: int = MISSING
+    workers: int = MISSING
 
 
 @dataclass
@@ -334,13 +335,18 @@ def check(config: Config) -> None:
     _at_least(1, **{"optimizer.periods": optimizer.periods})
     _at_least(0, **{"optimizer.warmup_steps": optimizer.warmup_steps})
 
-    for name in ("steps", "seq_length", "batch_size", "log_every", "checkpoint_every", "threads"):
+    for name in ("steps", "seq_length", "batch_size", "log_every", "checkpoint_every", "threads", "workers"):
         _at_least(1, **{f"train.{name}": getattr(train, name)})
     for name in ("validate_every", "sample_every", "sample_until", "sample_length", "final_sample_length", "patience"):
         _at_least(0, **{f"train.{name}": getattr(train, name)})
     for name in ("stop_at_smooth_loss", "max_seconds"):
         if (value := getattr(train, name)) is not None:
             _positive(**{f"train.{name}": value})
+    if train.batch_size % train.workers:
+        raise ConfigError(
+            f"train.batch_size must be a multiple of train.workers ({train.workers}): {train.batch_size}; each worker "
+            "has as many streams as the others"
+        )
     if train.patience and not train.validate_every:
         raise ConfigError(f"train.patience={train.patience} needs validations; set train.validate_every to 1 or more")
 

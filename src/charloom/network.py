@@ -9,17 +9,18 @@ complex parameters, so that the gradient check can use the complex step. Knows n
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from charloom.cells import CELLS
-from charloom.cells.cell import Array
+from charloom.cells.cell import IN_CACHE, Array, rows
 
 IntArray = NDArray[np.integer]
 Masks = Sequence[Array | None]
+_READ = 64  # steps of a reader before it begins its buffers anew
 
 
 class Parameters(Mapping[str, Array]):
@@ -93,8 +94,9 @@ class Network:
         """The bytes of a network, its gradients and the buffers of a window, known before they are taken."""
         shapes = Network.shapes(vocabulary_size=vocabulary_size, hidden_size=hidden_size, cell=cell, layers=layers)
         parameters = sum(math.prod(shape) for shape in shapes.values())
-        of_step = (layers * CELLS[cell].buffers + 1) * hidden_size + 3 * vocabulary_size
-        return np.dtype(dtype).itemsize * (2 * parameters + T * B * of_step)
+        of_step = layers * CELLS[cell].buffers * hidden_size + 3 * vocabulary_size
+        of_window = layers * CELLS[cell].gates * (hidden_size**2 + IN_CACHE)  # W turned round, and a run of slopes
+        return np.dtype(dtype).itemsize * (2 * parameters + T * B * of_step + of_window)
 
     def initialize(self, scale: float, *, rng: np.random.Generator) -> None:
         """Draw the weights from N(0, scale²), in their order; biases are zero, but for what the cell says."""
@@ -137,30 +139,55 @@ class Network:
         state_last = self._recur(window, inputs, state, ())
         return window.outputs(self.parameters).reshape(*inputs.shape, -1), state_last
 
+    def reader(self, state: Array) -> Generator[Array, Any, None]:
+        """Reads a character of every stream at a time, from `state`: `send` it the ids, and it gives V h_t.
+
+        The outputs o_t are that and c, which who draws from them adds to a block of noise, once for many characters.
+        Where the state is of B streams, the ids are (B,) and what is given (B, K); for one stream an id and (K,). It
+        is filled again for the next. The first `send` is None. Never ends, in constant memory.
+        """
+        params, cells = self.parameters.layers, self._window((_READ, state.shape[2])).cells
+        drive_of = params[0]["U"].T + params[0]["b"]  # (K, gates·m), for each character
+        V_T = self.parameters["V"].T
+        product = rows(np.empty((1, state.shape[2], self.vocabulary_size), self.dtype))[0]
+        drives = [rows(cell.drive) for cell in cells]
+        ids = yield product
+        while True:
+            steps = [cell.steps(*given) for cell, *given in zip(cells, params, state, strict=True)]
+            above = list(zip(params[1:], drives[1:], steps[1:], strict=True))
+            for t, drive in enumerate(drives[0]):
+                drive[...] = drive_of[ids]
+                h = next(steps[0])
+                for of, drives_above, steps_above in above:
+                    np.add(h.dot(of["U"].T, drives_above[t]), of["b"], drives_above[t])
+                    h = next(steps_above)
+                ids = yield h.dot(V_T, product)
+            state = np.stack([cell.last_state() for cell in cells])
+
     def backward(self, inputs: IntArray) -> Parameters:
         """The gradient of the loss that `forward` just computed on these inputs.
 
         Returned as `gradients`, whose arrays the next call fills again.
         """
         window, params, grads = self._window(inputs.shape), self.parameters, self.gradients
-        m = self.hidden_size
         do = window.output_gradient()  # (TB, K)
         np.dot(do.T, window.up[-1], out=grads["V"])
         np.dot(window.ones, do, out=grads["c"])
-        dh = np.dot(do, params["V"], out=window.dh)  # (TB, m)
+        np.dot(do, params["V"], out=window.dh[-1])  # (TB, m)
         for layer in reversed(range(self.layers)):
             if window.masks and (mask := window.masks[layer]) is not None:
-                np.multiply(dh, mask, out=dh)
-            cell, of, dgrads = window.cells[layer], params.layers[layer], grads.layers[layer]
-            d_drive, d_product = cell.backward(of, dh.reshape(*inputs.shape, m), dgrads)
+                np.multiply(window.dh[layer], mask, out=window.dh[layer])
+            of, dgrads = params.layers[layer], grads.layers[layer]
+            d_drive, d_product = window.cells[layer].backward(of, dgrads)
             d_drive, d_product = (d.reshape(-1, d.shape[-1]) for d in (d_drive, d_product))  # (TB, gates·m)
             np.dot(d_product.T, window.h_before[layer], out=dgrads["W"])
-            np.dot(window.ones, d_drive, out=dgrads["b"])
             if layer:
+                np.dot(window.ones, d_drive, out=dgrads["b"])
                 np.dot(d_drive.T, window.up[layer - 1], out=dgrads["U"])
-                dh = np.dot(d_drive, of["U"], out=window.dh)
+                np.dot(d_drive, of["U"], out=window.dh[layer - 1])
             else:
                 np.dot(window.one_hot(inputs.reshape(-1)), d_drive, out=dgrads["U"].T)
+                np.dot(window.ones_K, dgrads["U"].T, out=dgrads["b"])  # each x_t is one column of U, and b
         return grads
 
     def _recur(self, window: "_Window", inputs: IntArray, state: Array, masks: Masks) -> Array:
@@ -172,9 +199,10 @@ class Network:
             drive = window.drive[layer]
             if layer:
                 np.dot(window.up[layer - 1], of["U"].T, out=drive)
+                np.add(drive, of["b"], out=drive)
             else:
-                of["U"].T.take(inputs.reshape(-1), axis=0, out=drive, mode="clip")
-            np.add(drive, of["b"], out=drive)
+                np.add(of["U"].T, of["b"], out=window.drive_of)
+                window.drive_of.take(inputs.reshape(-1), axis=0, out=drive, mode="clip")
             cell.forward(of, state[layer])
             state_last[layer] = cell.last_state()
             mask = masks[layer] if masks else None
@@ -204,14 +232,15 @@ class _Window:
         self.drive = [cell.drive.reshape(T * B, -1) for cell in self.cells]
         self.h = [cell.h[1:].reshape(T * B, m) for cell in self.cells]
         self.h_before = [cell.h[:-1].reshape(T * B, m) for cell in self.cells]
+        self.drive_of = np.empty((K, self.drive[0].shape[1]), dtype)  # U x + b of each character
+        self.dh = [cell.dh.reshape(T * B, m) for cell in self.cells]
         self.up = list(self.h)  # each layer's h as it is read above
         self.masks: Masks = ()
         self.ones = np.ones(T * B, dtype)
-        self.dh = np.empty((T * B, m), dtype)
         self._o = np.empty((T * B, K), dtype)
         self._p = np.empty((T * B, K), dtype)
         self._sum = np.empty(T * B, dtype)
-        self._ones_K = np.ones(K, dtype)
+        self.ones_K = np.ones(K, dtype)
         self._first = np.arange(T * B) * K  # where each row of o begins
         self._one_hot = np.zeros((K, T * B), dtype)
         self._columns = np.arange(T * B)
@@ -226,7 +255,7 @@ class _Window:
         o, p = self.outputs(params), self._p
         np.subtract(o, o.real.max(axis=1, keepdims=True), out=o)
         np.exp(o, out=p)
-        np.dot(p, self._ones_K, out=self._sum)
+        np.dot(p, self.ones_K, out=self._sum)
         self._at_targets = self._first + targets
         return (np.log(self._sum) - o.reshape(-1).take(self._at_targets)).sum() / self._B
 

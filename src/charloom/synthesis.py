@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from charloom.cells.cell import Array
+from charloom.cells.cell import Array, rows
 from charloom.network import Network
 
 _BLOCK = 256  # characters whose noise is drawn at once
@@ -31,15 +31,19 @@ def sample(
     `temperature` 0 takes the most likely character. `top_k` > 0 draws from the k likeliest characters only; `top_p` < 1
     from the smallest set of likeliest characters whose probability is at least p. Memory is constant.
     """
-    inputs = np.array([first], np.intp)  # (1, B)
-    ids = inputs[0]
+    B, c = len(first), network.parameters["c"]
+    reader = network.reader(state)
+    next(reader)
+    ids = np.array(first, np.intp)
+    chosen = ids[0] if B == 1 else ids
     while True:
-        for noise in temperature * rng.gumbel(size=(_BLOCK, len(ids), network.vocabulary_size)):
-            logits, state = network.logits(inputs, state)
-            o = logits[0]  # (B, K)
+        noise = -temperature * np.log(rng.standard_exponential((_BLOCK, B, len(c))))
+        for rest in rows((noise + c).astype(network.dtype, copy=False)):
+            o = reader.send(chosen)  # less c, which is in the rest
             if top_k or top_p < 1:
-                o = np.stack([likeliest(of_stream, temperature, top_k, top_p) for of_stream in o])
-            (o + noise).argmax(axis=1, out=ids)
+                kept = [likeliest(of_stream, temperature, top_k, top_p) for of_stream in (o + c).reshape(B, -1)]
+                o = np.stack(kept).reshape(o.shape) - c
+            ids[...] = chosen = np.add(o, rest, rest).argmax(-1)
             yield ids
 
 

@@ -14,6 +14,7 @@ import json
 import logging
 import math
 import os
+import platform
 import signal
 import socket
 import subprocess
@@ -32,6 +33,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, NoReturn
 from urllib.parse import urlsplit
 
 import filelock
+import psutil
 
 from charloom.command import exit_code
 from charloom.config import Config, TrackingConfig, flatten, load, project_root
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _STAGES = ("prepare", "gradcheck", "baseline", "train", "synthesize", "plot")
+_PROCESS = "charloom.process"  # of a sweep, while it runs
 _NEEDED = (
     "prepare/summary.json",
     "gradcheck/errors.json",
@@ -192,7 +195,7 @@ def record_failure(config: Config, message: str, *, parent: str | None = None) -
 
 
 def open_parent(tracking: TrackingConfig, name: str) -> str | None:
-    """Make the run that the runs of a sweep go under, and leave it open.
+    """Make the run that the runs of a sweep go under, and leave it open; end those whose sweep was killed.
 
     Its id, for `record` and `close_parent`; None where tracking is off or MLflow cannot be written to, which
     is a warning: the sweep goes on, and its runs stand alone.
@@ -201,11 +204,33 @@ def open_parent(tracking: TrackingConfig, name: str) -> str | None:
         return None
     try:
         with _opened(tracking, "the sweep goes on without a run above its runs") as store:
-            tags = {"charloom.sweep": "true"} | _origin_tags(None)
+            for run in store.client.search_runs(
+                [store.experiment_id], "attributes.status = 'RUNNING' and tags.`charloom.sweep` = 'true'"
+            ):
+                if _has_ended(run.data.tags.get(_PROCESS, "")):
+                    store.client.set_terminated(run.info.run_id, "KILLED")
+            tags = {"charloom.sweep": "true", _PROCESS: _this_process()} | _origin_tags(None)
             return str(store.client.create_run(store.experiment_id, tags=tags, run_name=name).info.run_id)
     except EnvironmentFault as error:
         _log.warning("%s", error)
         return None
+
+
+def _this_process() -> str:
+    """The machine's name, the id of the process and its start: no other process has the same."""
+    own = psutil.Process()
+    return f"{platform.node()} {own.pid} {own.create_time():.2f}"
+
+
+def _has_ended(process: str) -> bool:
+    """Whether a process that `_this_process` named has ended; of another machine's it is not known."""
+    host, _, rest = process.rpartition(" ")[0].rpartition(" ")
+    if host != platform.node():
+        return False
+    try:
+        return f"{host} {rest} {psutil.Process(int(rest)).create_time():.2f}" != process
+    except psutil.NoSuchProcess:
+        return True
 
 
 def close_parent(

@@ -7,13 +7,13 @@ Yields what happened; what is logged, drawn or saved is the caller's to decide. 
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from charloom.cells.cell import Array
+from charloom.crew import Crew
 from charloom.errors import DataError, StateError
 from charloom.network import Network
 from charloom.optimizers import Optimizer
@@ -23,8 +23,7 @@ LearningRate = Callable[[int, float], float]
 EVALUATION_WINDOW = 256  # characters; the loss does not depend on it
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
+class Update(NamedTuple):
     """What an update did; losses are in nats per window of T characters, the mean over the streams."""
 
     step: int
@@ -44,7 +43,7 @@ class Training:
     It is meant to end after `steps` updates or `max_seconds` seconds (None: no such end), whichever is first;
     `learning_rate` gives η of a step from its number and the progress towards that end, 0 to 1, and None leaves the
     optimizer's as it is. `best` are the parameters with the least validation loss that `note_validation` was told of.
-    `dropout` is, for each layer, the probability that an element of h is 0 on its way up.
+    `crew` computes the gradient of a window; None is this process alone, without dropout.
 
     `ids` may be a memory map. Raises DataError if the streams are shorter than a window.
     """
@@ -61,8 +60,7 @@ class Training:
         steps: int | None = None,
         max_seconds: float | None = None,
         learning_rate: LearningRate | None = None,
-        dropout: Sequence[float] = (),
-        dropout_rng: np.random.Generator | None = None,
+        crew: Crew | None = None,
     ) -> None:
         T, B = seq_length, batch_size
         if len(ids) < B * T + 1:
@@ -78,7 +76,7 @@ class Training:
         self.step = self.epoch = self.position = 0
         self.loss = self.smooth_loss = float("nan")
         self.steps, self.max_seconds, self._learning_rate = steps, max_seconds, learning_rate
-        self._dropout, self._dropout_rng = dropout, dropout_rng
+        self._crew = crew or Crew(network)
         self.best = network.parameters.vector.copy()
         self.best_step, self.best_validation, self.validations_since_best = 0, math.inf, 0
         self._seconds_before, self._started = 0.0, time.monotonic()
@@ -117,30 +115,16 @@ class Training:
         else:
             self.validations_since_best += 1
 
-    def _masks(self) -> list[Array | None]:
-        """A dropout mask for each layer: 0 with the layer's probability, else what keeps the mean."""
-        if self._dropout_rng is None or not any(self._dropout):
-            return []
-        shape = (self.seq_length * self.state.shape[2], self.network.hidden_size)
-        masks: list[Array | None] = []
-        for dropout in self._dropout:
-            kept = self._dropout_rng.random(shape, np.float32) >= dropout if dropout else None
-            masks.append(None if kept is None else np.divide(kept, 1 - dropout, dtype=self.network.dtype))
-        return masks
-
     def _update(self) -> Update:
         T, network = self.seq_length, self.network
-        window = self._streams[:, self.position : self.position + T + 1].T
-        inputs, targets = window[:-1], window[1:]  # (T, B)
-        loss, state = network.forward(inputs, targets, self.state, self._masks())
-        loss = float(loss)
-        if not np.isfinite(loss):
+        window = self._streams[:, self.position : self.position + T + 1].T  # (T + 1, B)
+        loss, state = self._crew.gradient(window, self.state, self.step + 1)
+        if not math.isfinite(loss):
             raise StateError(
                 f"the loss is {loss} at step {self.step + 1}; the last finite checkpoint is kept; lower "
                 "optimizer.learning_rate or optimizer.clip_value"
             )
-        grads = network.backward(inputs)
-        self.optimizer.update(network.parameters.vector, grads.vector)
+        self.optimizer.update(network.parameters.vector, network.gradients.vector)
 
         self.step += 1
         self.loss, self.state = loss, state

@@ -19,8 +19,7 @@ from filelock import FileLock, Timeout
 from charloom import checkpoint
 from charloom.cells.cell import Array
 from charloom.errors import EnvironmentFault, StateError
-
-Row = dict[str, Any]
+from charloom.history import Row
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
 """The gated recurrent unit, with the reset gate applied after the product, as in cuDNN and PyTorch."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from charloom.cells.cell import Array, Cell, rows, sigmoid
+from charloom.cells.cell import Array, Cell, blocks, by_gate, rows, sigmoid
 
 
 class GRU(Cell):
@@ -20,7 +20,7 @@ class GRU(Cell):
 
     gates = 3
     states = 1
-    buffers = 17
+    buffers = 15
 
     @classmethod
     def shapes(cls, m: int, inputs: int) -> dict[str, tuple[int, ...]]:
@@ -29,53 +29,58 @@ class GRU(Cell):
     def __init__(self, T: int, B: int, m: int, dtype: Any) -> None:
         self.drive = np.empty((T, B, 3 * m), dtype)
         self.h = np.empty((T + 1, B, m), dtype)
-        self._gates = np.empty((T, B, 3, m), dtype)  # r, z, n
+        self.dh = np.empty((T, B, m), dtype)
+        self._gates = np.empty((T, 3, B, m), dtype)  # r, z, n
         self._q = np.empty((T, B, m), dtype)
-        self._slopes = np.empty((T, B, 3, m), dtype)  # what the backward pass multiplies with
-        self._d_drive = np.empty((T, B, 3, m), dtype)
-        self._d_product = np.empty((T, B, 3, m), dtype)
+        self._d_drive = np.empty((T, B, 3 * m), dtype)
+        self._d_product = np.empty((T, B, 3 * m), dtype)
         self._ones = np.ones(T * B, dtype)
-        self._product, self._from_next, self._dh, self._dh_next = (
-            rows(np.empty((1, B, n), dtype))[0] for n in (3 * m, m, m, m)
-        )
-        drive = self.drive.reshape(T, B, 3, m)
+        product = np.empty((1, B, 3 * m), dtype)
+        self._product, self._product_n = rows(product)[0], rows(by_gate(product, 3)[:, 2])[0]
+        self._product_rz = rows(by_gate(product, 3)[:, :2], 2)[0]
+        self._from_next, self._total, self._kept = (rows(np.empty((1, B, m), dtype))[0] for _ in range(3))
+        drive, gates = by_gate(self.drive, 3), self._gates
         self._forward_t = list(
             zip(
-                rows(drive[:, :, :2]),
-                rows(drive[:, :, 2]),
-                rows(self._gates[:, :, :2]),
-                *(rows(self._gates[:, :, gate]) for gate in range(3)),
+                rows(drive[:, :2], 2),
+                rows(drive[:, 2]),
+                rows(gates[:, :2], 2),
+                *(rows(gates[:, gate]) for gate in range(3)),
                 rows(self._q),
                 rows(self.h[1:]),
                 strict=True,
             )
         )
-        product = rows(self._d_product.reshape(T, B, 3 * m))
-        self._backward_t = list(
-            zip(
-                rows(self._slopes[:, :, 0]),
-                rows(self._slopes[:, :, 1:]),
-                rows(self._gates[:, :, 0]),
-                rows(self._gates[:, :, 1]),
-                rows(self._d_drive[:, :, 0]),
-                rows(self._d_drive[:, :, 1:]),
-                rows(self._d_drive[:, :, 2]),
-                rows(self._d_product[:, :, 2]),
-                rows(self._d_product[:, :, :2]),
-                rows(self._d_drive[:, :, :2]),
-                product,
-                strict=True,
-            )
-        )[::-1]
+        runs = blocks(T, B * m)
+        slopes = np.empty((runs[-1].stop, 3, B, m), dtype)
+        self._backward_t = [self._block(run, slopes[: run.stop - run.start]) for run in runs]
 
-    def forward(self, params: Mapping[str, Array], state: Array) -> None:
+    def _block(self, run: slice, slopes: Array) -> tuple[tuple[Array, ...], list[tuple[Array, ...]]]:
+        """Views of a run of steps: its slopes and what they are made of; and what each step needs, the last first."""
+        gates = self._gates[run]
+        d_drive, d_product = by_gate(self._d_drive, 3)[run], by_gate(self._d_product, 3)[run]
+        of_slopes = (*(array[:, gate] for array in (slopes, gates) for gate in range(3)), self._q[run], self.h[run])
+        of_steps = zip(
+            rows(self.dh[run]),
+            rows(slopes[:, 0]),
+            rows(slopes[:, 1:], 2),
+            *(rows(gates[:, gate]) for gate in range(2)),
+            *(rows(d_drive[:, gate]) for gate in (0, 2)),
+            rows(d_drive[:, 1:], 2),
+            rows(d_drive[:, :2], 2),
+            rows(d_product[:, 2]),
+            rows(d_product[:, :2], 2),
+            rows(self._d_product[run]),
+            strict=True,
+        )
+        return of_slopes, list(of_steps)[::-1]
+
+    def steps(self, params: Mapping[str, Array], state: Array) -> Iterator[Array]:
         W_T, bn, product = self.transposed(params["W"]), params["bn"], self._product
+        product_rz, product_n = self._product_rz, self._product_n
         add, multiply, subtract, tanh = np.add, np.multiply, np.subtract, np.tanh
-        m = bn.shape[0]
-        product_rz = product[..., : 2 * m].reshape(*product.shape[:-1], 2, m)
-        product_n = product[..., 2 * m :]
         self.h[0] = state[0]
-        h = rows(self.h)[0]
+        h = rows(self.h[:1])[0]
         for drive_rz, drive_n, rz, r, z, n, q, h_next in self._forward_t:
             h.dot(W_T, product)
             sigmoid(add(product_rz, drive_rz, rz))
@@ -86,35 +91,34 @@ class GRU(Cell):
             subtract(h, n, h_next)
             multiply(h_next, z, h_next)
             h = add(h_next, n, h_next)
+            yield h
 
     def last_state(self) -> Array:
         return self.h[-1:].copy()
 
-    def backward(self, params: Mapping[str, Array], dh: Array, grads: Mapping[str, Array]) -> tuple[Array, Array]:
-        W, add, multiply = params["W"], np.add, np.multiply
-        T, B, m = dh.shape
-        r, z, n = (self._gates[:, :, gate] for gate in range(3))
-        # With these slopes  da_z = dh slope_z,  da_n = dh slope_n,  da_r = da_n slope_r.
-        slope_r, slope_z, slope_n = (self._slopes[:, :, gate] for gate in range(3))
-        multiply(np.subtract(1, r, out=slope_r), multiply(r, self._q, out=slope_z), out=slope_r)
-        np.subtract(1, z, out=slope_n)
-        multiply(np.subtract(self.h[:-1], n, out=slope_z), z, out=slope_z)
-        multiply(slope_z, slope_n, out=slope_z)
-        work = self._d_drive[:, :, 2]  # free until the loop
-        multiply(slope_n, np.subtract(1, multiply(n, n, out=work), out=work), out=slope_n)
-
-        total, from_next, kept = self._dh, self._from_next, self._dh_next
+    def backward(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> tuple[Array, Array]:
+        W, add, multiply, subtract = params["W"], np.add, np.multiply, np.subtract
+        total, from_next, kept = self._total, self._from_next, self._kept
         from_next[...] = 0
         kept[...] = 0
-        for dh_t, step in zip(reversed(rows(dh)), self._backward_t, strict=True):
-            slope_r_t, slope_zn, r_t, z_t, da_r, da_zn, da_n, dq, dp_rz, da_rz, dp = step
-            add(from_next, dh_t, total)
-            add(total, kept, total)
-            multiply(total[..., None, :], slope_zn, da_zn)
-            multiply(da_n, slope_r_t, da_r)
-            multiply(da_n, r_t, dq)
-            dp_rz[...] = da_rz
-            multiply(total, z_t, kept)
-            dp.dot(W, from_next)
-        np.dot(self._ones, self._d_product[:, :, 2].reshape(-1, m), out=grads["bn"])
-        return self._d_drive.reshape(T, B, 3 * m), self._d_product.reshape(T, B, 3 * m)
+        for (slope_r, slope_z, slope_n, r, z, n, q, h_before), backward_t in self._backward_t:
+            # With these slopes  da_z = dh slope_z,  da_n = dh slope_n,  da_r = da_n slope_r.
+            subtract(1, multiply(n, n, slope_n), slope_n)
+            subtract(1, z, slope_r)
+            multiply(slope_n, slope_r, slope_n)
+            multiply(subtract(h_before, n, slope_z), z, slope_z)
+            multiply(slope_z, slope_r, slope_z)
+            subtract(1, r, slope_r)
+            multiply(multiply(slope_r, r, slope_r), q, slope_r)
+            for dh, slope_r_t, slope_zn, r_t, z_t, da_r, da_n, da_zn, da_rz, dq, dp_rz, dp in backward_t:
+                add(from_next, dh, total)
+                add(total, kept, total)
+                multiply(total, slope_zn, da_zn)
+                multiply(da_n, slope_r_t, da_r)
+                multiply(da_n, r_t, dq)
+                dp_rz[...] = da_rz
+                multiply(total, z_t, kept)
+                dp.dot(W, from_next)
+        dq = by_gate(self._d_product, 3)[:, 2]
+        np.dot(self._ones, dq.reshape(-1, dq.shape[-1]), out=grads["bn"])
+        return self._d_drive, self._d_product

@@ -3,19 +3,18 @@
 import csv
 import json
 import multiprocessing
-import os
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from charloom import corpus, gradcheck
-from charloom.command import stage_main
+from charloom.command import require_memory, stage_main, start_worker
 from charloom.config import Config
 from charloom.errors import DataError, GradientError
 from charloom.network import Network
@@ -29,13 +28,19 @@ def run(config: Config, inp: Path, out: Path) -> None:
     options = config.gradcheck
     text = corpus.load(inp / "prepare")
     rng = np.random.default_rng(config.seed)
-    network = Network(
-        vocabulary_size=len(text.vocabulary),
-        hidden_size=options.hidden_size or config.model.hidden_size,
-        cell=config.model.cell,
-        layers=config.model.layers,
-        dtype=np.float64,
+    sizes: dict[str, Any] = {
+        "vocabulary_size": len(text.vocabulary),
+        "hidden_size": options.hidden_size or config.model.hidden_size,
+        "cell": config.model.cell,
+        "layers": config.model.layers,
+    }
+    of_worker = Network.memory(**sizes, dtype=np.complex128, T=options.seq_length, B=options.batch_size)
+    require_memory(
+        options.workers * of_worker,
+        "the gradient check",
+        f"check a smaller network of the same kind: lower gradcheck.hidden_size ({sizes['hidden_size']})",
     )
+    network = Network(**sizes, dtype=np.float64)
     window = _window(network, text.train_ids, options.seq_length, options.batch_size, rng)
     with threadpool_limits(1), _shared_out(options.workers) as map:
         network.initialize(config.model.init_scale, rng=rng)
@@ -61,20 +66,8 @@ def _shared_out(workers: int) -> Iterator[Callable[..., Iterable[gradcheck.Vecto
     if workers == 1:
         yield map
         return
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker) as pool:
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=start_worker) as pool:
         yield pool.map
-
-
-def _start_worker() -> None:
-    threadpool_limits(1)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def end_with_parent() -> None:
-        parent.join()
-        os._exit(1)  # a pool whose process was killed would wait for work for ever
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 def _window(network: Network, ids: np.ndarray, T: int, B: int, rng: np.random.Generator) -> gradcheck.Window:

@@ -14,7 +14,7 @@ from charloom.config import Config, SynthesizeConfig
 from charloom.quality import quality
 
 _FILES = {"last": "model.npz", "best": "best.npz"}
-SEPARATOR = "\n\n----\n\n"
+_SEPARATOR = "\n\n----\n\n"
 _MEASURED = 2_000_000  # characters of the training text that a written text is held against
 
 
@@ -63,7 +63,7 @@ def _pieces(characters: Iterator[str], prime: str, options: SynthesizeConfig) ->
         yield from drawn
         return
     for number, text in enumerate(zip(*drawn, strict=True)):
-        yield (SEPARATOR if number else "") + prime + "".join(text)
+        yield (_SEPARATOR if number else "") + prime + "".join(text)
 
 
 if __name__ == "__main__":

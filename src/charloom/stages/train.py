@@ -1,35 +1,28 @@
 """train: the network learns the training text, and can be stopped at any moment and go on."""
 
-import csv
 import hashlib
 import json
-import math
 import sys
-import time
 from dataclasses import asdict
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
-from charloom import checkpoint, corpus
-from charloom.command import Interrupted, held_back_signals, stage_main
+from charloom import checkpoint, corpus, history
+from charloom.command import Interrupted, held_back_signals, require_memory, stage_main, start_worker
 from charloom.config import Config, OptimizerConfig, TrainConfig, project_root
-from charloom.errors import EnvironmentFault, StateError
+from charloom.crew import Crew, Dropout
+from charloom.errors import StateError
 from charloom.model import Model
 from charloom.network import Network
 from charloom.optimizers import OPTIMIZERS, Optimizer
+from charloom.progress import Progress
 from charloom.schedules import SCHEDULES, warm_up
-from charloom.synthesis import sample
 from charloom.training import Training, evaluate
-from charloom.work_folder import Row, WorkFolder
-
-_SECONDS_BETWEEN_LINES = 10  # of the log, where there is no terminal
+from charloom.work_folder import WorkFolder
 
 
 def run(config: Config, inp: Path, out: Path) -> None:
@@ -39,9 +32,8 @@ def run(config: Config, inp: Path, out: Path) -> None:
     where a signal came.
     """
     text = corpus.load(inp / "prepare")
-    _refuse_too_large(config, len(text.vocabulary))
-    seeds = np.random.default_rng(config.seed)
-    weights_rng, sample_rng, dropout_rng = seeds.spawn(3)
+    _require_memory(config, len(text.vocabulary))
+    of_weights, of_samples, of_dropout = np.random.SeedSequence(config.seed).spawn(3)
     network = Network(
         vocabulary_size=len(text.vocabulary),
         hidden_size=config.model.hidden_size,
@@ -49,7 +41,19 @@ def run(config: Config, inp: Path, out: Path) -> None:
         layers=config.model.layers,
         dtype=config.model.dtype,
     )
-    network.initialize(config.model.init_scale, rng=weights_rng)
+    network.initialize(config.model.init_scale, rng=np.random.default_rng(of_weights))
+    dropout = Dropout(
+        [config.model.dropout] * (config.model.layers - 1) + [config.model.output_dropout],
+        tuple(of_dropout.generate_state(4).tolist()),
+    )
+    crew = Crew(
+        network,
+        dropout,
+        seq_length=config.train.seq_length,
+        batch_size=config.train.batch_size,
+        workers=config.train.workers,
+        initializer=partial(start_worker, config.train.threads),
+    )
     training = Training(
         network,
         _optimizer(config.optimizer, network),
@@ -60,8 +64,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
         steps=config.train.steps,
         max_seconds=config.train.max_seconds,
         learning_rate=partial(_learning_rate, config.optimizer),
-        dropout=[config.model.dropout] * (config.model.layers - 1) + [config.model.output_dropout],
-        dropout_rng=dropout_rng,
+        crew=crew,
     )
     if config.train.max_seconds:
         print(
@@ -74,13 +77,14 @@ def run(config: Config, inp: Path, out: Path) -> None:
         threadpool_limits(config.train.threads),
         np.errstate(all="ignore"),  # what is not finite is found, and said once
         WorkFolder(project_root(), fingerprint(config, text)) as work,
+        crew,
     ):
-        _train(config.train, training, text, {"sample": sample_rng, "dropout": dropout_rng}, work)
+        _train(config.train, training, text, np.random.default_rng(of_samples), work)
         Model(network, text.vocabulary).save(out / "model.npz")
         if training.best_step:
             network.parameters.vector[:] = training.best
         Model(network, text.vocabulary).save(out / "best.npz")
-        _write(out, work.history, training, config.train)
+        history.write(out, work.history, training, _stopped(config.train, training))
         work.discard()
 
 
@@ -94,23 +98,23 @@ def fingerprint(config: Config, text: corpus.Corpus) -> str:
     return sha256.hexdigest()[:16]
 
 
-def _refuse_too_large(config: Config, vocabulary_size: int) -> None:
-    model, T, B = config.model, config.train.seq_length, config.train.batch_size
-    needed = Network.memory(
+def _require_memory(config: Config, vocabulary_size: int) -> None:
+    model, train = config.model, config.train
+    of_share = Network.memory(
         vocabulary_size=vocabulary_size,
         hidden_size=model.hidden_size,
         cell=model.cell,
         layers=model.layers,
         dtype=model.dtype,
-        T=T,
-        B=B,
+        T=train.seq_length,
+        B=train.batch_size // train.workers,
     )
-    available = psutil.virtual_memory().available
-    if needed > available:
-        raise EnvironmentFault(
-            f"the training needs about {needed / 2**30:.1f} GiB of memory and {available / 2**30:.1f} GiB are free; "
-            f"lower model.hidden_size ({model.hidden_size}), train.batch_size ({B}) or train.seq_length ({T})"
-        )
+    require_memory(
+        train.workers * of_share,
+        "the training",
+        f"lower model.hidden_size ({model.hidden_size}), train.batch_size ({train.batch_size}) or train.seq_length "
+        f"({train.seq_length})",
+    )
 
 
 def _optimizer(options: OptimizerConfig, network: Network) -> Optimizer:
@@ -134,7 +138,7 @@ def _train(
     options: TrainConfig,
     training: Training,
     text: corpus.Corpus,
-    rngs: dict[str, np.random.Generator],
+    sample_rng: np.random.Generator,
     work: WorkFolder,
 ) -> None:
     def save() -> None:
@@ -143,28 +147,38 @@ def _train(
                 f"a parameter is no longer finite at step {training.step}; the last finite checkpoint is kept; lower "
                 "optimizer.learning_rate"
             )
-        states = {name: rng.bit_generator.state for name, rng in rngs.items()}
-        work.save(training.arrays(), {**training.values(), "rngs": states})
+        work.save(training.arrays(), {**training.values(), "sample_rng": sample_rng.bit_generator.state})
 
     if saved := work.resume():
         training.restore(saved.arrays, saved.values)
-        for name, rng in rngs.items():
-            rng.bit_generator.state = saved.values["rngs"][name]
+        sample_rng.bit_generator.state = saved.values["sample_rng"]
         print(f"going on from step {training.step:,} ({work.path})", file=sys.stderr)
 
-    with _Progress(options, training) as progress, held_back_signals() as end_if_signalled:
+    validates = options.validate_every > 0 and len(text.validation_ids) > 1
+    with Progress(training, options.steps) as progress, held_back_signals() as end_if_signalled:
+
+        def validate() -> float:
+            loss = evaluate(training.network, text.validation_ids)
+            training.note_validation(loss)
+            progress.tell_validation(loss)
+            return loss
+
         if _stopped(options, training):
             return
         for update in training.updates():
-            validation = _validation(options, training, text, last=False)
+            step = update.step
+            validation = validate() if validates and step % options.validate_every == 0 else None
             last = _stopped(options, training) is not None
-            if last and validation is None:
-                validation = _validation(options, training, text, last)
-            row = _row(options, training, text, validation, rngs["sample"], last)
-            if row is not None:
-                work.append(row)
-                progress.tell_row(row)
-            if update.step % options.checkpoint_every == 0 or last:
+            if last and validates and validation is None:
+                validation = validate()
+            written = None
+            if _sample_due(options, step, last):
+                length = options.final_sample_length if last else options.sample_length
+                written = history.sample_text(training, text.vocabulary, length, rng=sample_rng)
+            noted = validation is not None or written is not None
+            if noted or last or step == 1 or step % options.log_every == 0:
+                work.append(history.row(training, validation, written))
+            if last or step % options.checkpoint_every == 0:
                 save()
             progress.advance()
             if last:
@@ -174,6 +188,11 @@ def _train(
             except Interrupted:  # between two updates; a second signal may fall into one, and is not saved after
                 save()
                 raise
+
+
+def _sample_due(options: TrainConfig, step: int, last: bool) -> bool:
+    every = options.sample_every
+    return every > 0 and (step == 1 or last or (step % every == 0 and step <= options.sample_until))
 
 
 def _stopped(options: TrainConfig, training: Training) -> str | None:
@@ -186,133 +205,6 @@ def _stopped(options: TrainConfig, training: Training) -> str | None:
     if options.patience and training.validations_since_best >= options.patience:
         return "patience"
     return "max_seconds" if training.progress >= 1 else None
-
-
-def _validation(options: TrainConfig, training: Training, text: corpus.Corpus, last: bool) -> float | None:
-    """The validation loss in nats per character, where it is due."""
-    if len(text.validation_ids) < 2 or not _due(training.step, options.validate_every, last):
-        return None
-    loss = evaluate(training.network, text.validation_ids)
-    training.note_validation(loss)
-    return loss
-
-
-def _row(
-    options: TrainConfig,
-    training: Training,
-    text: corpus.Corpus,
-    validation: float | None,
-    sample_rng: np.random.Generator,
-    last: bool,
-) -> Row | None:
-    """What the history says of this step, if anything: losses, the validation, and where due a sample."""
-    step = training.step
-    samples = options.sample_every > 0 and (
-        step == 1 or last or (step % options.sample_every == 0 and step <= options.sample_until)
-    )
-    if not (step == 1 or _due(step, options.log_every, last) or validation is not None or samples):
-        return None
-    row: Row = {"step": step, "epoch": training.epoch, "loss": training.loss, "smooth_loss": training.smooth_loss}
-    if validation is not None:
-        row["validation_nats_per_char"] = validation
-    if samples:
-        drawn = sample(training.network, [training.next_id], training.state[:, :, :1], rng=sample_rng)
-        length = options.final_sample_length if last else options.sample_length
-        row["sample"] = text.vocabulary.decode(int(ids[0]) for ids in islice(drawn, length))
-    return row
-
-
-def _due(step: int, every: int, last: bool) -> bool:
-    return every > 0 and (last or step % every == 0)
-
-
-def _write(out: Path, history: list[Row], training: Training, options: TrainConfig) -> None:
-    columns = ("step", "epoch", "loss", "smooth_loss", "validation_nats_per_char")
-    with (out / "history.csv").open("w", newline="", encoding="ascii") as file:
-        rows = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
-        rows.writeheader()
-        rows.writerows(history)
-    with (out / "samples.jsonl").open("w", encoding="utf-8") as file:
-        for row in history:
-            if "sample" in row:
-                noted = {"step": row["step"], "smooth_loss": row["smooth_loss"], "text": row["sample"]}
-                file.write(json.dumps(noted, ensure_ascii=False) + "\n")
-    nats_per_char = training.smooth_loss / training.seq_length
-    validation = next(
-        (r["validation_nats_per_char"] for r in reversed(history) if "validation_nats_per_char" in r), None
-    )
-    metrics = {
-        "steps": training.step,
-        "epochs": training.epoch,
-        "loss": training.loss,
-        "smooth_loss": training.smooth_loss,
-        "nats_per_char": nats_per_char,
-        "bits_per_char": nats_per_char / math.log(2),
-        "validation_nats_per_char": validation,
-        "validation_bits_per_char": None if validation is None else validation / math.log(2),
-        "best_step": training.best_step or None,
-        "best_validation_nats_per_char": training.best_validation if training.best_step else None,
-        "stopped": _stopped(options, training),
-    }
-    (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="ascii")
-
-
-class _Progress:
-    """A bar on a terminal, elsewhere a line now and then; both on standard error."""
-
-    def __init__(self, options: TrainConfig, training: Training) -> None:
-        self._training = training
-        self._chars_per_step = options.seq_length * options.batch_size
-        self._bar = tqdm(
-            total=options.steps,
-            initial=training.step,
-            unit="step",
-            disable=not sys.stderr.isatty(),
-            mininterval=0.2,
-            bar_format="{percentage:3.0f}% |{bar}| step {n:,}/{total:,} · {postfix} · {remaining} left",
-        )
-        self._steps = options.steps
-        self._first, self._started, self._progress = training.step, time.monotonic(), training.progress
-        self._told = self._started
-
-    def __enter__(self) -> "_Progress":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.close()
-        step, now = self._training.step, time.monotonic()
-        rate = (step - self._first) * self._chars_per_step / max(now - self._started, 1e-9)
-        print(
-            f"step {step:,}: smooth loss {self._training.smooth_loss:.2f}, {now - self._started:.0f} s, "
-            f"{rate:,.0f} characters/s",
-            file=sys.stderr,
-        )
-
-    def tell_row(self, row: Row) -> None:
-        """Show what a row of the history says, where there is a terminal to show it on."""
-        if not self._bar.disable and "validation_nats_per_char" in row:
-            self._bar.write(f"step {row['step']:,}: validation {row['validation_nats_per_char']:.3f} nats/character")
-
-    def advance(self) -> None:
-        """Another step is done."""
-        step = self._training.step
-        if step % 50:
-            return
-        now = time.monotonic()
-        rate = (step - self._first) * self._chars_per_step / max(now - self._started, 1e-9)
-        if not self._bar.disable:
-            self._bar.set_postfix_str(f"smooth loss {self._training.smooth_loss:.2f} · {rate:,.0f} characters/s", False)
-            self._bar.update(step - self._bar.n)
-        elif now - self._told > _SECONDS_BETWEEN_LINES:
-            self._told = now
-            progress = self._training.progress
-            left = (now - self._started) * (1 - progress) / max(progress - self._progress, 1e-9)
-            print(
-                f"step {step:,}/{self._steps:,}: smooth loss {self._training.smooth_loss:.2f}, "
-                f"{rate:,.0f} characters/s, {left:.0f} s left",
-                file=sys.stderr,
-                flush=True,
-            )
 
 
 if __name__ == "__main__":
