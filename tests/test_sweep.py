@@ -263,11 +263,17 @@ def test_a_sweep_with_a_misspelt_key_is_refused_before_the_first_job(project: Pr
 
 
 def test_a_job_with_a_value_out_of_its_range_fails_and_the_others_run(project: Project) -> None:
-    ended = project.experiment("-m", *SMALL, "synthesize.temperature=-1,1", "tracking=off")
+    ended = project.experiment("-m", *SMALL, "synthesize.temperature=-1,1")
     assert ended.code == 2
     first, second = rows(project.folder("multirun", ended.pid))
     assert first["error"].startswith("synthesize.temperature must be >= 0: -1")
     assert float(second["smooth_loss"]) > 0
+    parent, children = project.sweep_runs(project.folder("multirun", ended.pid))
+    assert parent.info.status == "FAILED"
+    refused, finished = sorted(children, key=lambda run: run.info.status)
+    assert (refused.info.status, finished.info.status) == ("FAILED", "FINISHED")
+    assert refused.data.tags["charloom.error"] == first["error"]
+    assert refused.data.params["synthesize.temperature"] == "-1.0"
 
 
 def test_an_experiment_writes_under_outputs_alone_and_its_repetition_is_the_same_run(project: Project) -> None:

@@ -241,18 +241,19 @@ def load(overrides: Sequence[str] = (), *, multirun: bool = False) -> Config:
         composed = compose("config", list(overrides), return_hydra_config=True)
         HydraConfig.instance().set_config(composed)
         folder = composed.hydra.sweep.dir if multirun else composed.hydra.run.dir
-        return from_composed(composed, default_out=str(folder))
+        config = from_composed(composed, default_out=str(folder))
+    check(config)
+    return config
 
 
 def from_composed(composed: Composed, default_out: str) -> Config:
-    """The checked Config of what Hydra composed. Raises ConfigError."""
+    """What Hydra composed as typed values, their ranges not yet checked. Raises ConfigError."""
     with one_line_errors():
         own = [str(key) for key in composed if key != "hydra"]
         plain = OmegaConf.to_container(OmegaConf.masked_copy(composed, own))
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), plain))
     assert isinstance(config, Config)
     config.out = config.out or default_out
-    check(config)
     return config
 
 

@@ -20,7 +20,7 @@ from hydra.types import RunMode
 
 from charloom import sweep
 from charloom.command import end_with_parent, environment_fault, exit_code
-from charloom.config import Composed, Config, from_composed, one_line_errors, project_root, register
+from charloom.config import Composed, Config, check, from_composed, one_line_errors, project_root, register
 from charloom.errors import CharloomError
 from charloom.stages import gradcheck, plot, prepare, synthesize, track, train
 
@@ -59,6 +59,7 @@ def _job(composed: Composed) -> float:
     config = None
     try:
         config = from_composed(composed, default_out=str(folder))
+        check(config)
         return run_stages(config)
     except (CharloomError, OSError, MemoryError) as error:
         failure = error if isinstance(error, CharloomError) else environment_fault(error)

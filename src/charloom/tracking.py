@@ -189,7 +189,7 @@ def record_failure(config: Config, message: str, *, parent: str | None = None) -
         ):
             _send_parameters(store.client, run.info.run_id, _texts(config))
             return str(run.info.run_id)
-    except EnvironmentFault as error:
+    except (ConfigError, EnvironmentFault) as error:  # of a job that was refused, the address may be what is wrong
         _log.warning("%s", error)
         return None
 
