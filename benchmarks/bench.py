@@ -7,9 +7,9 @@
     c  sampling                                  f  each phase's share of an update
 
 The contenders take turns in rounds, so that whatever else the machine does meets all of them; a figure is the median of
-its rounds, a ratio that of two medians. Before anything is timed, all must find the same losses for the first two
-windows, with one update between them. Prints tables in Markdown; they, every round's figure and a figure of the ratios
-go to `outputs/bench/`.
+its rounds, a ratio the median of the rounds' ratios. Before anything is timed, all must find the same losses for the
+first two windows, with one update between them. Prints tables in Markdown; they, every round's figure and a figure of
+the ratios go to `outputs/bench/`.
 
 A benchmark is a function of the `Arguments` and the `Text` that returns a `Table`; a new one is a line in `BENCHMARKS`.
 """
@@ -87,7 +87,7 @@ def parse(argv: list[str]) -> tuple[list[str], Arguments]:
         arguments = Arguments(rounds=2, updates=20, characters=500, seconds=0.02, megabytes=[3], quick=True)
     else:
         megabytes = [100, 1000] if given.full else [100]
-        arguments = Arguments(given.rounds, updates=200, characters=5000, seconds=0.2, megabytes=megabytes, quick=False)
+        arguments = Arguments(given.rounds, updates=50, characters=5000, seconds=0.2, megabytes=megabytes, quick=False)
     return sorted(set(chosen)), arguments
 
 
@@ -108,8 +108,8 @@ def main() -> None:
                 sys.exit(f"bench: {error}")
             print(tables[letter].markdown(), flush=True)
     note = (
-        f"Medians of {arguments.rounds} rounds; each contender in a process of its own, with its table's threads. "
-        + " · ".join(f"{name}: {value}" for name, value in facts.items())
+        f"Medians of {arguments.rounds} rounds, in (a) four times as many; each contender in a process of its own, "
+        "with its table's threads. " + " · ".join(f"{name}: {value}" for name, value in facts.items())
     )
     print(note)
 

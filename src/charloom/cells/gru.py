@@ -20,7 +20,7 @@ class GRU(Cell):
 
     gates = 3
     states = 1
-    buffers = 15
+    buffers = 12
 
     @classmethod
     def shapes(cls, m: int, inputs: int) -> dict[str, tuple[int, ...]]:
@@ -32,7 +32,7 @@ class GRU(Cell):
         self.dh = np.empty((T, B, m), dtype)
         self._gates = np.empty((T, 3, B, m), dtype)  # r, z, n
         self._q = np.empty((T, B, m), dtype)
-        self._d_drive = np.empty((T, B, 3 * m), dtype)
+        self._d_drive = self.drive  # which the way back needs no more
         self._d_product = np.empty((T, B, 3 * m), dtype)
         self._ones = np.ones(T * B, dtype)
         product = np.empty((1, B, 3 * m), dtype)

@@ -20,7 +20,7 @@ class LSTM(Cell):
 
     gates = 4
     states = 2
-    buffers = 16
+    buffers = 12
 
     def __init__(self, T: int, B: int, m: int, dtype: Any) -> None:
         self.drive = np.empty((T, B, 4 * m), dtype)
@@ -29,7 +29,7 @@ class LSTM(Cell):
         self._c = np.empty((T + 1, B, m), dtype)
         self._tanh_c = np.empty((T, B, m), dtype)
         self._gates = np.empty((T, 4, B, m), dtype)  # o, i, f, g
-        self._da = np.empty((T, B, 4 * m), dtype)
+        self._da = self.drive  # which the way back needs no more
         product = np.empty((1, B, 4 * m), dtype)
         self._product, self._product_by_gate = rows(product)[0], rows(by_gate(product, 4), 2)[0]
         self._from_next, self._total, self._dc, self._work = (rows(np.empty((1, B, m), dtype))[0] for _ in range(4))

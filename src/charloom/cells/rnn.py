@@ -13,13 +13,13 @@ class RNN(Cell):
 
     gates = 1
     states = 1
-    buffers = 4
+    buffers = 3
 
     def __init__(self, T: int, B: int, m: int, dtype: Any) -> None:
         self.drive = np.empty((T, B, m), dtype)
         self.h = np.empty((T + 1, B, m), dtype)
         self.dh = np.empty((T, B, m), dtype)
-        self._da = np.empty((T, B, m), dtype)
+        self._da = self.drive  # which the way back needs no more
         self._product = rows(np.empty((1, B, m), dtype))[0]
         self._forward_t = list(zip(rows(self.drive), rows(self.h[1:]), strict=True))
         self._backward_t = []
