@@ -2,7 +2,7 @@
 
 Knows nothing about files. Drawing from softmax(o / τ) is done as argmax(o + τ G), G standard Gumbel noise (Gumbel
 1954; Maddison, Tarlow, Minka, A* sampling, 2014): one pass for every temperature, 0 included, and the noise is drawn
-in blocks.
+in blocks. G is -log E with E standard exponential, which NumPy draws in a third of the time of its own Gumbel noise.
 """
 
 from collections.abc import Iterator, Sequence
