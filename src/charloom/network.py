@@ -94,7 +94,7 @@ class Network:
         """The bytes of a network, its gradients and the buffers of a window, known before they are taken."""
         shapes = Network.shapes(vocabulary_size=vocabulary_size, hidden_size=hidden_size, cell=cell, layers=layers)
         parameters = sum(math.prod(shape) for shape in shapes.values())
-        of_step = layers * CELLS[cell].buffers * hidden_size + 3 * vocabulary_size
+        of_step = layers * CELLS[cell].buffers * hidden_size + 2 * vocabulary_size
         of_window = layers * CELLS[cell].gates * (hidden_size**2 + IN_CACHE)  # W turned round, and a run of slopes
         return np.dtype(dtype).itemsize * (2 * parameters + T * B * of_step + of_window)
 
@@ -199,10 +199,9 @@ class Network:
             drive = window.drive[layer]
             if layer:
                 np.dot(window.up[layer - 1], of["U"].T, out=drive)
-                np.add(drive, of["b"], out=drive)
             else:
-                np.add(of["U"].T, of["b"], out=window.drive_of)
-                window.drive_of.take(inputs.reshape(-1), axis=0, out=drive, mode="clip")
+                of["U"].T.take(inputs.reshape(-1), axis=0, out=drive, mode="clip")
+            np.add(drive, of["b"], out=drive)
             cell.forward(of, state[layer])
             state_last[layer] = cell.last_state()
             mask = masks[layer] if masks else None
@@ -232,13 +231,11 @@ class _Window:
         self.drive = [cell.drive.reshape(T * B, -1) for cell in self.cells]
         self.h = [cell.h[1:].reshape(T * B, m) for cell in self.cells]
         self.h_before = [cell.h[:-1].reshape(T * B, m) for cell in self.cells]
-        self.drive_of = np.empty((K, self.drive[0].shape[1]), dtype)  # U x + b of each character
         self.dh = [cell.dh.reshape(T * B, m) for cell in self.cells]
         self.up = list(self.h)  # each layer's h as it is read above
         self.masks: Masks = ()
         self.ones = np.ones(T * B, dtype)
         self._o = np.empty((T * B, K), dtype)
-        self._p = np.empty((T * B, K), dtype)
         self._sum = np.empty(T * B, dtype)
         self.ones_K = np.ones(K, dtype)
         self._first = np.arange(T * B) * K  # where each row of o begins
@@ -251,20 +248,20 @@ class _Window:
         return np.add(self._o, params["c"], out=self._o)
 
     def loss(self, params: Parameters, targets: IntArray) -> Any:
-        """L = sum_t (log sum_k exp o_tk - o_t[y_t]), with o shifted by its real maximum."""
-        o, p = self.outputs(params), self._p
+        """L = sum_t (log sum_k exp o_tk - o_t[y_t]), with o shifted by its real maximum; o becomes exp o."""
+        o = self.outputs(params)
         np.subtract(o, o.real.max(axis=1, keepdims=True), out=o)
-        np.exp(o, out=p)
-        np.dot(p, self.ones_K, out=self._sum)
         self._at_targets = self._first + targets
-        return (np.log(self._sum) - o.reshape(-1).take(self._at_targets)).sum() / self._B
+        o_at_targets = o.reshape(-1).take(self._at_targets)
+        np.dot(np.exp(o, out=o), self.ones_K, out=self._sum)
+        return (np.log(self._sum) - o_at_targets).sum() / self._B
 
     def output_gradient(self) -> Array:
-        """do_t = (p_t - one_hot(y_t)) / B, (TB, K)."""
-        p, B = self._p, self._B
-        np.divide(p, (self._sum * B)[:, None], out=p)
-        p.reshape(-1)[self._at_targets] -= 1 / B
-        return p
+        """do_t = (p_t - one_hot(y_t)) / B, (TB, K), where exp o was."""
+        do, B = self._o, self._B
+        np.divide(do, (self._sum * B)[:, None], out=do)
+        do.reshape(-1)[self._at_targets] -= 1 / B
+        return do
 
     def one_hot(self, inputs: IntArray) -> Array:
         """The inputs as columns, (K, TB): a product with it takes half the time of `np.add.at`."""
