@@ -87,7 +87,7 @@ def parse(argv: list[str]) -> tuple[list[str], Arguments]:
         arguments = Arguments(rounds=2, updates=20, characters=500, seconds=0.02, megabytes=[3], quick=True)
     else:
         megabytes = [100, 1000] if given.full else [100]
-        arguments = Arguments(given.rounds, updates=50, characters=5000, seconds=0.2, megabytes=megabytes, quick=False)
+        arguments = Arguments(given.rounds, updates=100, characters=5000, seconds=0.2, megabytes=megabytes, quick=False)
     return sorted(set(chosen)), arguments
 
 
@@ -108,7 +108,7 @@ def main() -> None:
                 sys.exit(f"bench: {error}")
             print(tables[letter].markdown(), flush=True)
     note = (
-        f"Medians of {arguments.rounds} rounds, in (a) four times as many; each contender in a process of its own, "
+        f"Medians of {arguments.rounds} rounds, in (a) twice as many; each contender in a process of its own, "
         "with its table's threads. " + " · ".join(f"{name}: {value}" for name, value in facts.items())
     )
     print(note)

@@ -17,7 +17,7 @@ OWN = "charloom"
 # the root, as in charloom, or outside, as in PyTorch: 2e-6 in the second loss.
 SAME_LOSS = {"float64": 1e-4, "float32": 1e-3}
 LARGE_THREADS = 2
-SHORT_ROUNDS = 4  # at the reference settings, in place of one: what else the machine does comes and goes in seconds
+SHORT_ROUNDS = 2  # at the reference settings, in place of one: what else the machine does comes and goes in seconds
 
 # Name, the distribution that it needs, and what runs it. charloom stands where it is measured against.
 AT_REFERENCE: list[tuple[str, str, Contender]] = [

@@ -28,6 +28,9 @@ PATIENCE = 120.0  # seconds until the first two updates, compilation included
 # Seconds before a turn. A matrix library's second thread goes on waiting busily after the last product (OpenBLAS:
 # measured at up to 102 ms), at the cost of whoever comes next.
 PAUSE = 0.15
+# Before a turn's updates are timed, a half as many are not: a process that has waited finds its core's clock slow and
+# its cache full of another's, which is no part of an update.
+WARM_UP = 2
 
 
 class Unable(Exception):
@@ -126,6 +129,8 @@ def _serve(contender: Contender, threads: int, connection: Connection) -> None:
                     updates = contender(message)
                     connection.send([float(loss) for loss in islice(updates, COMPARED)])
                     continue
+                for _ in islice(updates, max(1, message // WARM_UP)):
+                    pass
                 start = time.perf_counter()
                 for _ in islice(updates, message):
                     pass
