@@ -108,8 +108,8 @@ def main() -> None:
                 sys.exit(f"bench: {error}")
             print(tables[letter].markdown(), flush=True)
     note = (
-        f"Medians of {arguments.rounds} rounds, in (a) twice as many; each contender in a process of its own, "
-        "with its table's threads. " + " · ".join(f"{name}: {value}" for name, value in facts.items())
+        f"Medians of {arguments.rounds} rounds, where a table does not say other; each contender in a process of its "
+        "own, with its table's threads. " + " · ".join(f"{name}: {value}" for name, value in facts.items())
     )
     print(note)
 

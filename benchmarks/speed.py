@@ -41,29 +41,31 @@ class WrongLoss(Exception):
     """The contenders do not compute the same thing."""
 
 
-def begin(workers: dict[str, Worker], tasks: dict[str, Task]) -> dict[str, str]:
-    """Let each worker take up its task; why those that cannot, cannot. Raises WrongLoss."""
+def begin(workers: dict[str, Worker], task: Task) -> tuple[dict[str, Worker], dict[str, str]]:
+    """Let each worker take up the task; those that can, and why the others cannot. Raises WrongLoss."""
     losses, unable = {}, {}
     for name, worker in workers.items():
         try:
-            losses[name] = worker.begin(tasks[name])
+            losses[name] = worker.begin(task)
         except Unable as reason:
             unable[name] = str(reason)
     if OWN in unable:
         raise Unable(f"charloom: {unable[OWN]}")
-    dtype, expected = tasks[OWN].dtype, losses[OWN]
+    dtype, expected = task.dtype, losses[OWN]
     for name, found in losses.items():
         if not np.allclose(found, expected, rtol=SAME_LOSS[dtype], atol=0):
             raise WrongLoss(f"{name} has the losses {found} in the first updates ({dtype}), charloom has {expected}")
-    return unable
+    return {name: worker for name, worker in workers.items() if name in losses}, unable
 
 
 def reference_updates(arguments: Arguments, text: Text) -> Table:
     """(a) One update with m = 100, T = 25, B = 1."""
+    count = SHORT_ROUNDS * arguments.rounds
     table = Table(
         f"(a) One update at the reference settings: m = 100, T = 25, B = 1, K = {text.K}, AdaGrad, 1 thread",
         ["", "type", "µs, median", "µs, fastest and slowest round", "charloom is faster by"],
         unit="microseconds per update",
+        note=f"{count} rounds of {arguments.updates} updates.",
     )
     for dtype in ("float64", "float32"):
         task = Task(text.ids, text.K, dtype)
@@ -71,9 +73,8 @@ def reference_updates(arguments: Arguments, text: Text) -> Table:
             workers = {
                 name: stack.enter_context(Worker(run, needs=needs, threads=1)) for name, needs, run in AT_REFERENCE
             }
-            unable = begin(workers, dict.fromkeys(workers, task))
-            able = {name: worker for name, worker in workers.items() if name not in unable}
-            rounds = take_turns(able, dict.fromkeys(able, arguments.updates), SHORT_ROUNDS * arguments.rounds)
+            able, unable = begin(workers, task)
+            rounds = take_turns(able, dict.fromkeys(able, arguments.updates), count)
         for name in workers:
             if name in unable:
                 table.rows.append([name, dtype, f"does not work here: {unable[name]}", "", ""])
@@ -135,10 +136,10 @@ def large_updates(arguments: Arguments, text: Text) -> Table:
 def _add_large(table: Table, arguments: Arguments, task: Task, workers: dict[str, Worker]) -> None:
     """One row: a cell of one size."""
     rivals = {name: worker for name, worker in workers.items() if name != PRODUCT}
-    unable = begin(rivals, dict.fromkeys(rivals, task))
+    able, unable = begin(rivals, task)
     workers[PRODUCT].begin(task)
-    able = {name: worker for name, worker in workers.items() if name not in unable}
     updates = dict.fromkeys(able, updates_within(workers[OWN], arguments.seconds))
+    able[PRODUCT] = workers[PRODUCT]
     updates[PRODUCT] = updates_within(workers[PRODUCT], arguments.seconds / 2)
     rounds = take_turns(able, updates, arguments.rounds)
     took = {name: statistics.median(of_name) for name, of_name in rounds.items()}

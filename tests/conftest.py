@@ -184,6 +184,13 @@ def end(process: subprocess.Popen[str]) -> Ended:
     return Ended(process.returncode, output, errors)
 
 
+def hashes_of_training(prepared: Project, folder: Path, *overrides: str) -> dict[str, str]:
+    """The hashes of what a training leaves when nothing happens to it, in a copy of the project in the folder."""
+    project = prepared.copy_to(folder / "a project")
+    project.stage("train", *overrides)
+    return project.hashes()
+
+
 def make_project(folder: Path) -> Project:
     """A project in this folder, which there must not be yet."""
     (folder / "data").mkdir(parents=True)

@@ -14,7 +14,7 @@ import pytest
 from filelock import FileLock
 
 from charloom import checkpoint
-from tests.conftest import CHARACTERS, Project, end
+from tests.conftest import CHARACTERS, Project, end, hashes_of_training
 
 CONFIG, DATA, STATE, ENVIRONMENT = 2, 3, 4, 5
 SMOKE = ("preset=smoke", "train.checkpoint_every=50")
@@ -236,9 +236,7 @@ def test_a_model_of_a_newer_format_is_refused_with_both_numbers(
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory, _prepared: Project) -> dict[str, str]:
     """The hashes of what an undisturbed training leaves."""
-    project = _prepared.copy_to(tmp_path_factory.mktemp("uninterrupted") / "a project")
-    project.stage("train", *SMOKE)
-    return project.hashes()
+    return hashes_of_training(_prepared, tmp_path_factory.mktemp("uninterrupted"), *SMOKE)
 
 
 @pytest.fixture(scope="module")

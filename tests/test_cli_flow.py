@@ -2,6 +2,7 @@
 
 import csv
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -244,25 +245,24 @@ def test_help_says_what_a_stage_does_and_how_values_are_given(project: Project, 
     assert project.files() == before
 
 
+def assert_ends_without_a_word_once_nobody_reads(process: subprocess.Popen[str]) -> None:
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    ended = end(process)
+    assert ended.errors == ""
+    assert ended.code == 141
+
+
 def test_a_reader_that_goes_away_ends_the_text_without_a_word(trained: Project) -> None:
     process = trained.start("-m", "charloom.stages.synthesize", "synthesize.length=1000000", "out=anew")
     assert process.stdout is not None
     assert len(process.stdout.read(10)) == 10
-    process.stdout.close()
-    process.stdout = None
-    ended = end(process)
-    assert ended.errors == ""
-    assert ended.code == 141
+    assert_ends_without_a_word_once_nobody_reads(process)
 
 
 def test_a_reader_that_is_not_there_is_no_mistake_of_the_program(project: Project) -> None:
-    process = project.start("-m", "charloom.stages.prepare", "out=anew")
-    assert process.stdout is not None
-    process.stdout.close()
-    process.stdout = None
-    ended = end(process)
-    assert ended.errors == ""
-    assert ended.code == 141
+    assert_ends_without_a_word_once_nobody_reads(project.start("-m", "charloom.stages.prepare", "out=anew"))
 
 
 def test_a_terminal_that_cannot_show_a_character_does_not_end_the_text(project: Project) -> None:

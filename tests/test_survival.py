@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.conftest import Ended, Project, end
+from tests.conftest import Ended, Project, end, hashes_of_training
 
 STEPS = 6_000
 LONG = ("preset=smoke", f"train.steps={STEPS}", "train.checkpoint_every=20", "train.sample_every=500")
@@ -95,9 +95,7 @@ _LIKE_DVC = """
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, _prepared: Project) -> dict[str, str]:
     """The hashes of what the long training leaves when nothing happens to it."""
-    project = _prepared.copy_to(tmp_path_factory.mktemp("undisturbed") / "a project")
-    project.stage("train", *LONG)
-    return project.hashes()
+    return hashes_of_training(_prepared, tmp_path_factory.mktemp("undisturbed"), *LONG)
 
 
 @pytest.fixture(scope="module")
@@ -153,23 +151,25 @@ def test_a_training_ended_by_a_signal_says_so_and_ends_like_one_that_was_not_whe
     assert prepared.hashes() == undisturbed
 
 
+def resumed_after_signals_within_an_update(project: Project, signals: int) -> Ended:
+    """The short training, ended by so many signals in its 50th update, and run again."""
+    script = project.script("signalled.py", _SIGNALLED_WITHIN_AN_UPDATE)
+    ended = project.python(script, str(signals), "out=artifacts/train", *SHORT)
+    ended.assert_one_error(128 + signal.SIGINT, "ended by SIGINT")
+    return project.stage("train", *SHORT)
+
+
 def test_a_signal_is_heard_at_the_end_of_the_update_and_that_step_is_kept(
     prepared: Project, undisturbed_short: tuple[dict[str, str], int]
 ) -> None:
-    script = prepared.script("signalled.py", _SIGNALLED_WITHIN_AN_UPDATE)
-    ended = prepared.python(script, "1", "out=artifacts/train", *SHORT)
-    ended.assert_one_error(128 + signal.SIGINT, "ended by SIGINT")
-    assert "going on from step 50 " in prepared.stage("train", *SHORT).errors
+    assert "going on from step 50 " in resumed_after_signals_within_an_update(prepared, 1).errors
     assert prepared.hashes() == undisturbed_short[0]
 
 
 def test_a_second_signal_within_an_update_leaves_no_checkpoint_of_half_an_update(
     prepared: Project, undisturbed_short: tuple[dict[str, str], int]
 ) -> None:
-    script = prepared.script("signalled.py", _SIGNALLED_WITHIN_AN_UPDATE)
-    ended = prepared.python(script, "2", "out=artifacts/train", *SHORT)
-    ended.assert_one_error(128 + signal.SIGINT, "ended by SIGINT")
-    assert "going on from step 40 " in prepared.stage("train", *SHORT).errors
+    assert "going on from step 40 " in resumed_after_signals_within_an_update(prepared, 2).errors
     assert prepared.hashes() == undisturbed_short[0]
 
 

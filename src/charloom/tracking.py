@@ -204,33 +204,12 @@ def open_parent(tracking: TrackingConfig, name: str) -> str | None:
         return None
     try:
         with _opened(tracking, "the sweep goes on without a run above its runs") as store:
-            for run in store.client.search_runs(
-                [store.experiment_id], "attributes.status = 'RUNNING' and tags.`charloom.sweep` = 'true'"
-            ):
-                if _has_ended(run.data.tags.get(_PROCESS, "")):
-                    store.client.set_terminated(run.info.run_id, "KILLED")
-            tags = {"charloom.sweep": "true", _PROCESS: _this_process()} | _origin_tags(None)
+            _end_killed_sweeps(store)
+            tags = {"charloom.sweep": "true", _PROCESS: _identity(psutil.Process())} | _origin_tags(None)
             return str(store.client.create_run(store.experiment_id, tags=tags, run_name=name).info.run_id)
     except EnvironmentFault as error:
         _log.warning("%s", error)
         return None
-
-
-def _this_process() -> str:
-    """The machine's name, the id of the process and its start: no other process has the same."""
-    own = psutil.Process()
-    return f"{platform.node()} {own.pid} {own.create_time():.2f}"
-
-
-def _has_ended(process: str) -> bool:
-    """Whether a process that `_this_process` named has ended; of another machine's it is not known."""
-    host, _, rest = process.rpartition(" ")[0].rpartition(" ")
-    if host != platform.node():
-        return False
-    try:
-        return f"{host} {rest} {psutil.Process(int(rest)).create_time():.2f}" != process
-    except psutil.NoSuchProcess:
-        return True
 
 
 def close_parent(
@@ -588,6 +567,29 @@ def _end(client: "MlflowClient", run_id: str, status: str) -> None:
     with suppress(Exception):
         client.set_terminated(run_id, status)
     os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = before
+
+
+def _end_killed_sweeps(store: _Store) -> None:
+    """End the runs of this machine's sweeps that were left open by a process which is gone."""
+    running = "attributes.status = 'RUNNING' and tags.`charloom.sweep` = 'true'"
+    for run in store.client.search_runs([store.experiment_id], running):
+        identity = run.data.tags.get(_PROCESS)
+        if identity and _has_ended(identity):
+            store.client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _identity(process: psutil.Process) -> str:
+    """The machine's name, the id of the process and its start: no other process has the same."""
+    return f"{platform.node()} {process.pid} {process.create_time():.2f}"
+
+
+def _has_ended(identity: str) -> bool:
+    """Whether the process with this `_identity` has ended; of another machine's it is not known."""
+    host, pid, _ = identity.rsplit(" ", 2)
+    try:
+        return host == platform.node() and _identity(psutil.Process(int(pid))) != identity
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _cause(error: BaseException) -> str:

@@ -32,15 +32,16 @@ def run(config: Config, inp: Path, out: Path) -> None:
     where a signal came.
     """
     text = corpus.load(inp / "prepare")
-    _require_memory(config, len(text.vocabulary))
+    sizes: dict[str, Any] = {
+        "vocabulary_size": len(text.vocabulary),
+        "hidden_size": config.model.hidden_size,
+        "cell": config.model.cell,
+        "layers": config.model.layers,
+        "dtype": config.model.dtype,
+    }
+    _require_memory(config.train, sizes)
     of_weights, of_samples, of_dropout = np.random.SeedSequence(config.seed).spawn(3)
-    network = Network(
-        vocabulary_size=len(text.vocabulary),
-        hidden_size=config.model.hidden_size,
-        cell=config.model.cell,
-        layers=config.model.layers,
-        dtype=config.model.dtype,
-    )
+    network = Network(**sizes)
     network.initialize(config.model.init_scale, rng=np.random.default_rng(of_weights))
     dropout = Dropout(
         [config.model.dropout] * (config.model.layers - 1) + [config.model.output_dropout],
@@ -98,22 +99,13 @@ def fingerprint(config: Config, text: corpus.Corpus) -> str:
     return sha256.hexdigest()[:16]
 
 
-def _require_memory(config: Config, vocabulary_size: int) -> None:
-    model, train = config.model, config.train
-    of_share = Network.memory(
-        vocabulary_size=vocabulary_size,
-        hidden_size=model.hidden_size,
-        cell=model.cell,
-        layers=model.layers,
-        dtype=model.dtype,
-        T=train.seq_length,
-        B=train.batch_size // train.workers,
-    )
+def _require_memory(options: TrainConfig, sizes: dict[str, Any]) -> None:
+    T, B = options.seq_length, options.batch_size
+    of_share = Network.memory(**sizes, T=T, B=B // options.workers)
     require_memory(
-        train.workers * of_share,
+        options.workers * of_share,
         "the training",
-        f"lower model.hidden_size ({model.hidden_size}), train.batch_size ({train.batch_size}) or train.seq_length "
-        f"({train.seq_length})",
+        f"lower model.hidden_size ({sizes['hidden_size']}), train.batch_size ({B}) or train.seq_length ({T})",
     )
 
 
