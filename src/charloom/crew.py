@@ -71,7 +71,13 @@ class Crew:
         self._own = _Share(network, dropout or Dropout(), 0)
         size = batch_size // workers
         self._shares = [slice(number * size, (number + 1) * size) for number in range(workers)]
-        self._helpers = [_Helper(self._own, number, seq_length, size, initializer) for number in range(1, workers)]
+        if workers > 1:
+            params = _Memory(network.parameters.vector.shape, network.dtype)
+            params.array()[...] = network.parameters.vector
+            network.place(params.array(), network.gradients.vector)
+        self._helpers = [
+            _Helper(self._own, params, number, seq_length, size, initializer) for number in range(1, workers)
+        ]
 
     def __enter__(self) -> "Crew":
         # A signal to the whole group of processes is this one's to obey: the others inherit that it is blocked.
@@ -100,7 +106,7 @@ class Crew:
         network, (own, *others) = self.network, self._shares
         try:
             for helper, share in zip(self._helpers, others, strict=True):
-                helper.begin(network.parameters.vector, window[:, share], state[:, :, share], step)
+                helper.begin(window[:, share], state[:, :, share], step)
             loss, state_last = self._own.gradient(window[:, own], state[:, :, own], step)
             losses, states, grads = [loss], [state_last], network.gradients.vector
             for helper in self._helpers:
@@ -134,24 +140,23 @@ class _Helper:
     def __init__(
         self,
         of_crew: _Share,
+        params: "_Memory",
         number: int,
         T: int,
         B: int,
         initializer: Callable[[], object],
     ) -> None:
         network = of_crew.network
-        size, dtype = network.parameters.vector.shape, network.dtype
         memories = (
-            _Memory(size, dtype),
-            _Memory(size, dtype),
+            _Memory(network.parameters.vector.shape, network.dtype),
             _Memory((T + 1, B), np.dtype(np.intp)),
-            _Memory(network.zero_state(B).shape, dtype),
+            _Memory(network.zero_state(B).shape, network.dtype),
         )
-        self._params, self.grads, self._window, self.state = (memory.array() for memory in memories)
+        self.grads, self._window, self.state = (memory.array() for memory in memories)
         self._connection, self._its_connection = _CONTEXT.Pipe()
         self._process = _CONTEXT.Process(
             target=_help,
-            args=(network.sizes, of_crew.dropout, number, memories, self._its_connection, initializer),
+            args=(network.sizes, of_crew.dropout, number, (params, *memories), self._its_connection, initializer),
             name=f"charloom worker {number}",
             daemon=True,
         )
@@ -164,9 +169,9 @@ class _Helper:
         self._connection.close()
         self._process.join()
 
-    def begin(self, params: Array, window: IntArray, state: Array, step: int) -> None:
+    def begin(self, window: IntArray, state: Array, step: int) -> None:
         """Let it compute the loss of its share of the streams, and the gradient."""
-        self._params[...], self._window[...], self.state[...] = params, window, state
+        self._window[...], self.state[...] = window, state
         self._connection.send(step)
 
     def loss(self) -> float:
@@ -199,13 +204,12 @@ def _help(
     kept = initializer()  # noqa: F841 - what it sets may last as long as what it returns
     network = Network(**sizes)
     params, grads, window, state = (memory.array() for memory in memories)
+    network.place(params, grads)
     share = _Share(network, dropout, number)
     while True:
         try:
             step = connection.recv()
-            network.parameters.vector[...] = params
             loss, state[...] = share.gradient(window, state, step)
-            grads[...] = network.gradients.vector
             connection.send(loss)
         except (EOFError, OSError):
             return

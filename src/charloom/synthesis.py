@@ -12,7 +12,7 @@ import numpy as np
 from charloom.cells.cell import Array, rows
 from charloom.network import Network
 
-_BLOCK = 256  # characters whose noise is drawn at once
+_BLOCK = 128  # characters whose noise is drawn at once
 
 
 def sample(
@@ -31,19 +31,24 @@ def sample(
     `temperature` 0 takes the most likely character. `top_k` > 0 draws from the k likeliest characters only; `top_p` < 1
     from the smallest set of likeliest characters whose probability is at least p. Memory is constant.
     """
-    B, c = len(first), network.parameters["c"]
+    B, c, add = len(first), network.parameters["c"], np.add
     reader = network.reader(state)
     next(reader)
     ids = np.array(first, np.intp)
-    chosen = ids[0] if B == 1 else ids
+    chosen = ids.squeeze()  # the same memory; for one stream without an axis, like what the reader gives
+    restricted = top_k > 0 or top_p < 1
+    noise = np.empty((_BLOCK, B, len(c)))
+    noise_and_c = np.empty_like(noise, dtype=network.dtype)
+    of_steps = rows(noise_and_c)
     while True:
-        noise = -temperature * np.log(rng.standard_exponential((_BLOCK, B, len(c))))
-        for rest in rows((noise + c).astype(network.dtype, copy=False)):
+        np.log(rng.standard_exponential(out=noise), noise)
+        add(np.multiply(noise, -temperature, noise), c, noise_and_c)
+        for rest in of_steps:
             o = reader.send(chosen)  # less c, which is in the rest
-            if top_k or top_p < 1:
+            if restricted:
                 kept = [likeliest(of_stream, temperature, top_k, top_p) for of_stream in (o + c).reshape(B, -1)]
                 o = np.stack(kept).reshape(o.shape) - c
-            ids[...] = chosen = np.add(o, rest, rest).argmax(-1)
+            add(o, rest, rest).argmax(-1, chosen)
             yield ids
 
 

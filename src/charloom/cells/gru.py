@@ -1,11 +1,11 @@
 """The gated recurrent unit, with the reset gate applied after the product, as in cuDNN and PyTorch."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from charloom.cells.cell import Array, Cell, blocks, by_gate, rows, sigmoid
+from charloom.cells.cell import Array, Cell, blocks, by_gate, columns, rows, sigmoid
 
 
 class GRU(Cell):
@@ -26,21 +26,16 @@ class GRU(Cell):
     def shapes(cls, m: int, inputs: int) -> dict[str, tuple[int, ...]]:
         return super().shapes(m, inputs) | {"bn": (m,)}
 
-    def __init__(self, T: int, B: int, m: int, dtype: Any) -> None:
-        self.drive = np.empty((T, B, 3 * m), dtype)
-        self.h = np.empty((T + 1, B, m), dtype)
-        self.dh = np.empty((T, B, m), dtype)
+    def __init__(self, T: int, B: int, m: int, dtype: Any, rows_above: int = 0) -> None:
+        super().__init__(T, B, m, dtype, rows_above)
         self._gates = np.empty((T, 3, B, m), dtype)  # r, z, n
         self._q = np.empty((T, B, m), dtype)
         self._d_drive = self.drive  # which the way back needs no more
         self._d_product = np.empty((T, B, 3 * m), dtype)
         self._ones = np.ones(T * B, dtype)
-        product = np.empty((1, B, 3 * m), dtype)
-        self._product, self._product_n = rows(product)[0], rows(by_gate(product, 3)[:, 2])[0]
-        self._product_rz = rows(by_gate(product, 3)[:, :2], 2)[0]
         self._from_next, self._total, self._kept = (rows(np.empty((1, B, m), dtype))[0] for _ in range(3))
         drive, gates = by_gate(self.drive, 3), self._gates
-        self._forward_t = list(
+        self.forward_t = list(
             zip(
                 rows(drive[:, :2], 2),
                 rows(drive[:, 2]),
@@ -48,6 +43,7 @@ class GRU(Cell):
                 *(rows(gates[:, gate]) for gate in range(3)),
                 rows(self._q),
                 rows(self.h[1:]),
+                columns(self.h[1:]),
                 strict=True,
             )
         )
@@ -75,14 +71,17 @@ class GRU(Cell):
         )
         return of_slopes, list(of_steps)[::-1]
 
-    def steps(self, params: Mapping[str, Array], state: Array) -> Iterator[Array]:
-        W_T, bn, product = self.transposed(params["W"]), params["bn"], self._product
-        product_rz, product_n = self._product_rz, self._product_n
+    def steps(
+        self, forward_t: Iterable[tuple[Array, ...]], params: Mapping[str, Array], state: Array
+    ) -> Iterator[None]:
+        W_times, bn, products = params["W"].dot, params["bn"], self.products
+        product_rz, product_n = self.product[:2], self.product[2]
         add, multiply, subtract, tanh = np.add, np.multiply, np.subtract, np.tanh
         self.h[0] = state[0]
-        h = rows(self.h[:1])[0]
-        for drive_rz, drive_n, rz, r, z, n, q, h_next in self._forward_t:
-            h.dot(W_T, product)
+        h, h_column = rows(self.h[:1])[0], columns(self.h[:1])[0]
+        for drive_rz, drive_n, rz, r, z, n, q, h_next, h_next_column in forward_t:
+            W_times(h_column, products)
+            yield
             sigmoid(add(product_rz, drive_rz, rz))
             add(product_n, bn, q)
             multiply(r, q, n)
@@ -90,8 +89,7 @@ class GRU(Cell):
             tanh(n, n)
             subtract(h, n, h_next)
             multiply(h_next, z, h_next)
-            h = add(h_next, n, h_next)
-            yield h
+            h, h_column = add(h_next, n, h_next), h_next_column
 
     def last_state(self) -> Array:
         return self.h[-1:].copy()

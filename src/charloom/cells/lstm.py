@@ -1,11 +1,11 @@
 """Long short-term memory, with a forget gate whose bias begins at 1."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from charloom.cells.cell import Array, Cell, blocks, by_gate, rows, sigmoid
+from charloom.cells.cell import Array, Cell, blocks, by_gate, columns, rows, sigmoid
 
 
 class LSTM(Cell):
@@ -22,19 +22,15 @@ class LSTM(Cell):
     states = 2
     buffers = 12
 
-    def __init__(self, T: int, B: int, m: int, dtype: Any) -> None:
-        self.drive = np.empty((T, B, 4 * m), dtype)
-        self.h = np.empty((T + 1, B, m), dtype)
-        self.dh = np.empty((T, B, m), dtype)
+    def __init__(self, T: int, B: int, m: int, dtype: Any, rows_above: int = 0) -> None:
+        super().__init__(T, B, m, dtype, rows_above)
         self._c = np.empty((T + 1, B, m), dtype)
         self._tanh_c = np.empty((T, B, m), dtype)
         self._gates = np.empty((T, 4, B, m), dtype)  # o, i, f, g
         self._da = self.drive  # which the way back needs no more
-        product = np.empty((1, B, 4 * m), dtype)
-        self._product, self._product_by_gate = rows(product)[0], rows(by_gate(product, 4), 2)[0]
         self._from_next, self._total, self._dc, self._work = (rows(np.empty((1, B, m), dtype))[0] for _ in range(4))
         gates = self._gates
-        self._forward_t = list(
+        self.forward_t = list(
             zip(
                 rows(by_gate(self.drive, 4), 2),
                 rows(gates, 2),
@@ -43,6 +39,7 @@ class LSTM(Cell):
                 rows(self._c[1:]),
                 rows(self._tanh_c),
                 rows(self.h[1:]),
+                columns(self.h[1:]),
                 strict=True,
             )
         )
@@ -74,21 +71,23 @@ class LSTM(Cell):
         m = params["W"].shape[1]
         params["b"][2 * m : 3 * m] = 1
 
-    def steps(self, params: Mapping[str, Array], state: Array) -> Iterator[Array]:
-        W_T, work = self.transposed(params["W"]), self._work
-        product, product_by_gate = self._product, self._product_by_gate
+    def steps(
+        self, forward_t: Iterable[tuple[Array, ...]], params: Mapping[str, Array], state: Array
+    ) -> Iterator[None]:
+        W_times, products, product, work = params["W"].dot, self.products, self.product, self._work
         add, multiply, tanh = np.add, np.multiply, np.tanh
         self.h[0], self._c[0] = state
-        h, c = rows(self.h[:1])[0], rows(self._c[:1])[0]
-        for drive, gates, oif, o, i, f, g, c_next, tanh_c, h_next in self._forward_t:
-            h.dot(W_T, product)
-            add(product_by_gate, drive, gates)
+        h, c = columns(self.h[:1])[0], rows(self._c[:1])[0]
+        for drive, gates, oif, o, i, f, g, c_next, tanh_c, h_next, h_next_column in forward_t:
+            W_times(h, products)
+            yield
+            add(product, drive, gates)
             sigmoid(oif)
             tanh(g, g)
             multiply(f, c, c_next)
             c = add(c_next, multiply(i, g, work), c_next)
-            h = multiply(o, tanh(c, tanh_c), h_next)
-            yield h
+            multiply(o, tanh(c, tanh_c), h_next)
+            h = h_next_column
 
     def last_state(self) -> Array:
         return np.stack([self.h[-1], self._c[-1]])
