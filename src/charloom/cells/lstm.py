@@ -28,7 +28,9 @@ class LSTM(Cell):
         self._tanh_c = np.empty((T, B, m), dtype)
         self._gates = np.empty((T, 4, B, m), dtype)  # o, i, f, g
         self._da = self.drive  # which the way back needs no more
-        self._from_next, self._total, self._dc, self._work = (rows(np.empty((1, B, m), dtype))[0] for _ in range(4))
+        self._total, self._dc, self._work = (rows(np.empty((1, B, m), dtype))[0] for _ in range(3))
+        self._da_t, self._from_gates = (np.empty((4, B, m), dtype) for _ in range(2))
+        self._from_next = np.empty((1, B, m), dtype)
         gates = self._gates
         self.forward_t = list(
             zip(
@@ -52,16 +54,14 @@ class LSTM(Cell):
 
         The slopes of c_t stand where tanh c_t was.
         """
-        gates, da, tanh_c = self._gates[run], by_gate(self._da, 4)[run], self._tanh_c[run]
+        gates, tanh_c = self._gates[run], self._tanh_c[run]
         of_steps = zip(
             rows(self.dh[run]),
             rows(slopes[:, 0]),
             rows(slopes[:, 1:], 2),
             rows(tanh_c),
             rows(gates[:, 2]),
-            rows(da[:, 0]),
-            rows(da[:, 1:], 2),
-            rows(self._da[run]),
+            by_gate(self._da, 4)[run],
             strict=True,
         )
         return (slopes, gates, self._c[run], tanh_c), list(of_steps)[::-1]
@@ -93,8 +93,11 @@ class LSTM(Cell):
         return np.stack([self.h[-1], self._c[-1]])
 
     def backward(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> tuple[Array, Array]:
-        W, add, multiply, subtract = params["W"], np.add, np.multiply, np.subtract
-        total, from_next, dc, work = self._total, self._from_next, self._dc, self._work
+        m = self.h.shape[-1]
+        W, add, multiply, subtract = params["W"].reshape(4, m, m), np.add, np.multiply, np.subtract
+        total, dc, work, da_t, from_gates = self._total, self._dc, self._work, self._da_t, self._from_gates
+        (from_next,), (of_gates,) = rows(self._from_next), rows(da_t[None], 2)
+        da_o, da_ifg = of_gates[0], of_gates[1:]
         from_next[...] = 0
         dc[...] = 0
         for (slopes, gates, c_before, tanh_c), backward_t in self._backward_t:
@@ -110,11 +113,13 @@ class LSTM(Cell):
             multiply(subtract(1, multiply(g, g, slope_g), slope_g), i, slope_g)
             slope_c = multiply(tanh_c, tanh_c, tanh_c)
             multiply(subtract(1, slope_c, slope_c), o, slope_c)
-            for dh, slope_o_t, slope_ifg, slope_c_t, f, da_o, da_ifg, da in backward_t:
+            # A step's da is put together gate by gate, where it stays in the cache.
+            for dh, slope_o_t, slope_ifg, slope_c_t, f, da in backward_t:
                 add(from_next, dh, total)
                 multiply(total, slope_o_t, da_o)
                 add(dc, multiply(total, slope_c_t, work), dc)
                 multiply(dc, slope_ifg, da_ifg)
                 multiply(dc, f, dc)
-                da.dot(W, from_next)
+                da[...] = da_t
+                add.reduce(np.matmul(da_t, W, from_gates), 0, None, self._from_next[0])
         return self._da, self._da
