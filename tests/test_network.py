@@ -71,6 +71,28 @@ every_cell = pytest.mark.parametrize("cell", sorted(CELLS))
 
 
 @few
+@given(case=cases)
+def test_a_reader_gives_the_same_outputs_as_the_window(case: Case) -> None:
+    network, B = case.network, case.inputs.shape[1]
+    outputs, _ = network.logits(case.inputs, case.state)
+    reader = network.reader(case.state)
+    next(reader)
+    for o, ids in zip(outputs, case.inputs.astype(np.intp), strict=True):
+        read = reader.send(ids.squeeze() if B == 1 else ids)
+        np.testing.assert_allclose(read.reshape(B, -1) + network.parameters["c"], o, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex128])
+def test_parameters_and_gradients_begin_with_a_cache_line(dtype: Any) -> None:
+    for m in range(1, 20):
+        network = Network(vocabulary_size=3, hidden_size=m, dtype=dtype)
+        for vector in (network.parameters.vector, network.gradients.vector):
+            assert vector.ctypes.data % 64 == 0
+            assert vector.dtype == dtype
+            assert not vector.any()
+
+
+@few
 @given(case=cases, shift=st.floats(-50, 50))
 def test_the_loss_ignores_a_shift_of_the_outputs(case: Case, shift: float) -> None:
     before = case.loss

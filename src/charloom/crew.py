@@ -53,8 +53,9 @@ class Dropout:
 class Crew:
     """The process that makes it and `workers` - 1 others, each with its share of the B streams: a context they live in.
 
-    With one worker there are no others, and the context may be left out. `initializer` is called in each of the others
-    before its work, and can be pickled. Raises EnvironmentFault when one of them is gone.
+    With one worker there are no others, and the context may be left out; with more, the network's parameters move to
+    memory that all of them see, where one copy of W leaves more room in the cache than two. `initializer` is called in
+    each of the others before its work, and can be pickled. Raises EnvironmentFault when one of them is gone.
     """
 
     def __init__(
