@@ -157,5 +157,4 @@ def take_turns(workers: Mapping[str, Worker], updates: Mapping[str, int], rounds
 
 def updates_within(worker: Worker, seconds: float) -> int:
     """How many updates the worker does in the time, one at least."""
-    worker.seconds(1)
     return max(1, round(seconds / statistics.median(worker.seconds(1) for _ in range(3))))

@@ -72,13 +72,15 @@ class Crew:
         self._own = _Share(network, dropout or Dropout(), 0)
         size = batch_size // workers
         self._shares = [slice(number * size, (number + 1) * size) for number in range(workers)]
+        self._helpers: list[_Helper] = []
         if workers > 1:
             params = _Memory(network.parameters.vector.shape, network.dtype)
-            params.array()[...] = network.parameters.vector
-            network.place(params.array(), network.gradients.vector)
-        self._helpers = [
-            _Helper(self._own, params, number, seq_length, size, initializer) for number in range(1, workers)
-        ]
+            shared = params.array()
+            shared[...] = network.parameters.vector
+            network.place(shared, network.gradients.vector)
+            self._helpers = [
+                _Helper(self._own, params, number, seq_length, size, initializer) for number in range(1, workers)
+            ]
 
     def __enter__(self) -> "Crew":
         # A signal to the whole group of processes is this one's to obey: the others inherit that it is blocked.

@@ -18,8 +18,9 @@ class Cell(ABC):
 
     `gates` is the number of blocks of m rows in W, U and b; `states` the number of arrays (B, m) carried from step to
     step, of which the first is h, and `buffers` that of arrays (T, B, m) that a window takes in memory. Three buffers
-    are the network's to fill and to read: `drive` (T, B, gates·m), that is U x_t + b; `h` (T + 1, B, m), whose first
-    row is the state before the window; and `dh` (T, B, m), what comes down on each h_t from above.
+    are the network's to fill and to read: `drive` (T, B, gates·m), that is U x_t + b, in whose place its gradient comes
+    on the way back; `h` (T + 1, B, m), whose first row is the state before the window; and `dh` (T, B, m), what comes
+    down on each h_t from above.
 
     A step begins with `products` = W h_{t-1}, of which `product` (gates, B, m) is the view gate by gate. A cell that is
     to `read` is made with the number of rows that its W has below those of the gates: the matrix that h is multiplied

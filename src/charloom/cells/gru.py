@@ -30,7 +30,6 @@ class GRU(Cell):
         super().__init__(T, B, m, dtype, rows_above)
         self._gates = np.empty((T, 3, B, m), dtype)  # r, z, n
         self._q = np.empty((T, B, m), dtype)
-        self._d_drive = self.drive  # which the way back needs no more
         self._d_product = np.empty((T, B, 3 * m), dtype)
         self._ones = np.ones(T * B, dtype)
         self._from_next, self._total, self._kept = (rows(np.empty((1, B, m), dtype))[0] for _ in range(3))
@@ -54,7 +53,7 @@ class GRU(Cell):
     def _block(self, run: slice, slopes: Array) -> tuple[tuple[Array, ...], list[tuple[Array, ...]]]:
         """Views of a run of steps: its slopes and what they are made of; and what each step needs, the last first."""
         gates = self._gates[run]
-        d_drive, d_product = by_gate(self._d_drive, 3)[run], by_gate(self._d_product, 3)[run]
+        d_drive, d_product = by_gate(self.drive, 3)[run], by_gate(self._d_product, 3)[run]
         of_slopes = (*(array[:, gate] for array in (slopes, gates) for gate in range(3)), self._q[run], self.h[run])
         of_steps = zip(
             rows(self.dh[run]),
@@ -119,4 +118,4 @@ class GRU(Cell):
                 dp.dot(W, from_next)
         dq = by_gate(self._d_product, 3)[:, 2]
         np.dot(self._ones, dq.reshape(-1, dq.shape[-1]), out=grads["bn"])
-        return self._d_drive, self._d_product
+        return self.drive, self._d_product

@@ -27,7 +27,6 @@ class LSTM(Cell):
         self._c = np.empty((T + 1, B, m), dtype)
         self._tanh_c = np.empty((T, B, m), dtype)
         self._gates = np.empty((T, 4, B, m), dtype)  # o, i, f, g
-        self._da = self.drive  # which the way back needs no more
         self._total, self._dc, self._work = (rows(np.empty((1, B, m), dtype))[0] for _ in range(3))
         self._da_t, self._from_gates = (np.empty((4, B, m), dtype) for _ in range(2))
         self._from_next = np.empty((1, B, m), dtype)
@@ -61,7 +60,7 @@ class LSTM(Cell):
             rows(slopes[:, 1:], 2),
             rows(tanh_c),
             rows(gates[:, 2]),
-            by_gate(self._da, 4)[run],
+            by_gate(self.drive, 4)[run],
             strict=True,
         )
         return (slopes, gates, self._c[run], tanh_c), list(of_steps)[::-1]
@@ -96,6 +95,7 @@ class LSTM(Cell):
         m = self.h.shape[-1]
         W, add, multiply, subtract = params["W"].reshape(4, m, m), np.add, np.multiply, np.subtract
         total, dc, work, da_t, from_gates = self._total, self._dc, self._work, self._da_t, self._from_gates
+        from_next_rows = self._from_next[0]  # the same memory as from_next, with the axis B for one stream too
         (from_next,), (of_gates,) = rows(self._from_next), rows(da_t[None], 2)
         da_o, da_ifg = of_gates[0], of_gates[1:]
         from_next[...] = 0
@@ -121,5 +121,5 @@ class LSTM(Cell):
                 multiply(dc, slope_ifg, da_ifg)
                 multiply(dc, f, dc)
                 da[...] = da_t
-                add.reduce(np.matmul(da_t, W, from_gates), 0, None, self._from_next[0])
-        return self._da, self._da
+                add.reduce(np.matmul(da_t, W, from_gates), 0, None, from_next_rows)
+        return self.drive, self.drive

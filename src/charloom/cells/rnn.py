@@ -17,12 +17,11 @@ class RNN(Cell):
 
     def __init__(self, T: int, B: int, m: int, dtype: Any, rows_above: int = 0) -> None:
         super().__init__(T, B, m, dtype, rows_above)
-        self._da = self.drive  # which the way back needs no more
         self._from_next = rows(np.empty((1, B, m), dtype))[0]
         self.forward_t = list(zip(rows(self.drive), rows(self.h[1:]), columns(self.h[1:]), strict=True))
         self._backward_t = []
         for block in blocks(T, B * m):
-            h, slope = self.h[1:][block], self._da[block]  # each slope stands where its da_t will
+            h, slope = self.h[1:][block], self.drive[block]  # each slope stands where its da_t will
             backward = zip(rows(self.dh[block]), rows(slope), strict=True)
             self._backward_t.append((h, slope, list(backward)[::-1]))
 
@@ -51,4 +50,4 @@ class RNN(Cell):
                 add(from_next, dh, from_next)
                 multiply(from_next, da, da)
                 da.dot(W, from_next)
-        return self._da, self._da
+        return self.drive, self.drive
