@@ -34,7 +34,7 @@ from benchmarks.phases import phases  # noqa: E402
 from benchmarks.preparing import preparing  # noqa: E402
 from benchmarks.speed import WrongLoss, growth, large_updates, reference_updates, sampling  # noqa: E402
 from benchmarks.tasks import OUTPUT, Arguments, Table, Text  # noqa: E402
-from charloom.corpus import prepare  # noqa: E402
+from charloom.adapters.files.corpus import prepare  # noqa: E402
 
 BENCHMARKS: dict[str, Callable[[Arguments, Text], Table]] = {
     "a": reference_updates,

@@ -14,11 +14,11 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks.tasks import Task
-from charloom.command import start_worker
-from charloom.crew import Crew
-from charloom.optimizers import OPTIMIZERS, Optimizer
-from charloom.synthesis import sample
-from charloom.training import Training
+from charloom.adapters.command import start_worker
+from charloom.core.network.sampling import sample
+from charloom.core.training.optimizers import OPTIMIZERS, Optimizer
+from charloom.core.training.training import Training
+from charloom.core.training.workers import Crew
 from tests import textbook
 
 BETAS = (0.9, 0.999)

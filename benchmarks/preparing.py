@@ -17,7 +17,7 @@ ROUNDS = 3
 PREPARE = """
 import json, re, resource, sys, time
 from pathlib import Path
-from charloom.corpus import prepare
+from charloom.adapters.files.corpus import prepare
 start = time.perf_counter()
 prepare(Path(sys.argv[1]), Path(sys.argv[2]), encoding="utf-8", newline="universal", validation_fraction=0.1)
 took, status = time.perf_counter() - start, Path("/proc/self/status")

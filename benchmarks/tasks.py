@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charloom.cells import CELLS
-from charloom.network import Network
+from charloom.core.cells import CELLS
+from charloom.core.network.network import Network
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = ROOT / "outputs" / "bench"

@@ -20,8 +20,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
-from charloom.config import Config, load  # noqa: E402  (after the path is set)
-from charloom.errors import CharloomError  # noqa: E402
+from charloom.adapters.configuration.config import Config, load  # noqa: E402  (after the path is set)
+from charloom.core.common.errors import CharloomError  # noqa: E402
 
 PRESET = "preset=three-minutes"
 

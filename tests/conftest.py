@@ -22,9 +22,9 @@ RESULTS = ("model.npz", "best.npz", "history.csv", "samples.jsonl", "metrics.jso
 # The train stage, killed from within once the checkpoint of the step in its first argument is on disk.
 _KILLED_AT = """
     import os, signal, sys
-    from charloom.command import stage_main
+    from charloom.adapters.command import stage_main
     from charloom.stages import train
-    from charloom.work_folder import WorkFolder
+    from charloom.adapters.files.work_folder import WorkFolder
 
     if __name__ == "__main__":
         save, last = WorkFolder.save, int(sys.argv.pop(1))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from charloom.config import (
+from charloom.adapters.configuration.config import (
     Config,
     DataConfig,
     GradcheckConfig,

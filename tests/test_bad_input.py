@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from charloom import checkpoint
+from charloom.adapters.files import archive as checkpoint
 from tests.conftest import CHARACTERS, Project, end, hashes_of_training
 
 CONFIG, DATA, STATE, ENVIRONMENT = 2, 3, 4, 5

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 import charloom
-from charloom import checkpoint
-from charloom.cells import CELLS
-from charloom.cells.cell import Array
-from charloom.errors import StateError
-from charloom.model import Model
-from charloom.network import Network
-from charloom.vocabulary import Vocabulary
+from charloom.adapters.files import archive as checkpoint
+from charloom.core.cells import CELLS
+from charloom.core.common.errors import StateError
+from charloom.core.common.types import Array
+from charloom.core.network.model import Model
+from charloom.core.network.network import Network
+from charloom.core.text.vocabulary import Vocabulary
 
 VALUES = {"step": 12, "smooth_loss": 41.25, "name": "é", "generators": [{"state": 2**100}]}
 

@@ -27,9 +27,9 @@ _WRONG_GRADIENT = """
     import sys
     from pathlib import Path
 
-    from charloom.cells.rnn import RNN
-    from charloom.command import exit_code
-    from charloom.config import load
+    from charloom.core.cells.rnn import RNN
+    from charloom.adapters.command import exit_code
+    from charloom.adapters.configuration.config import load
     from charloom.stages import gradcheck
 
     backward = RNN.backward

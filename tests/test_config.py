@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from charloom.config import Config, check, flatten, load
-from charloom.errors import ConfigError
+from charloom.adapters.configuration.config import Config, check, flatten, load
+from charloom.core.common.errors import ConfigError
 from tests.conftest import ROOT, Project
 
 GROUPS = ("model", "optimizer", "preset")

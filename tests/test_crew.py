@@ -11,11 +11,11 @@ import numpy as np
 import psutil
 import pytest
 
-from charloom.cells import CELLS
-from charloom.command import start_worker
-from charloom.crew import Crew, Dropout
-from charloom.errors import EnvironmentFault
-from charloom.network import Network
+from charloom.adapters.command import start_worker
+from charloom.core.cells import CELLS
+from charloom.core.common.errors import EnvironmentFault
+from charloom.core.network.network import Network
+from charloom.core.training.workers import Crew, Dropout
 from tests.conftest import Project, end
 
 K, T, B = 7, 5, 6

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from charloom import corpus
-from charloom.cells import CELLS
-from charloom.cells.cell import Array
-from charloom.gradcheck import COMPLEX_STEP, Window, analytic_gradient, check, compare, numerical_gradient
-from charloom.network import Network
-from charloom.optimizers import OPTIMIZERS, Optimizer
-from charloom.schedules import SCHEDULES, warm_up
-from charloom.training import Training
+from charloom.adapters.files import corpus
+from charloom.core.cells import CELLS
+from charloom.core.common.types import Array
+from charloom.core.gradcheck import COMPLEX_STEP, Window, analytic_gradient, check, compare, numerical_gradient
+from charloom.core.network.network import Network
+from charloom.core.training.optimizers import OPTIMIZERS, Optimizer
+from charloom.core.training.schedules import SCHEDULES, warm_up
+from charloom.core.training.training import Training
 
 K, M = 5, 6
 
@@ -236,7 +236,7 @@ def test_the_best_parameters_are_those_of_the_least_validation_loss() -> None:
 
 def test_time_counts_as_progress_where_it_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     network, now = random_network("rnn"), [100.0]
-    monkeypatch.setattr("charloom.training.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("charloom.core.training.training.time.monotonic", lambda: now[0])
     training = Training(
         network,
         _optimizer("sgd", network),
@@ -259,7 +259,7 @@ def test_time_counts_as_progress_where_it_is_bounded(monkeypatch: pytest.MonkeyP
 _PREPARE = """
 import resource, sys
 from pathlib import Path
-from charloom import corpus
+from charloom.adapters.files import corpus
 corpus.prepare(Path(sys.argv[1]), Path(sys.argv[2]), encoding="utf-8", newline="universal", validation_fraction=0.1)
 status = Path("/proc/self/status")
 if status.exists():

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from charloom import fetch
-from charloom.errors import ConfigError, DataError, EnvironmentFault
+from charloom.adapters import fetch
+from charloom.core.common.errors import ConfigError, DataError, EnvironmentFault
 
 TEXT = b"To be, or not to be, that is the question.\n" * 4000  # several of the downloader's pieces
 

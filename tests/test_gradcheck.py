@@ -6,11 +6,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from charloom import gradcheck
-from charloom.cells import CELLS
-from charloom.cells.cell import Array, Cell
-from charloom.gradcheck import COMPLEX_STEP, Check, SweepPoint, Window, analytic_gradient, check, numerical_gradient
-from charloom.network import IntArray, Network, Parameters
+from charloom.core import gradcheck
+from charloom.core.cells import CELLS
+from charloom.core.cells.cell import Cell
+from charloom.core.common.types import Array, IntArray
+from charloom.core.gradcheck import (
+    COMPLEX_STEP,
+    Check,
+    SweepPoint,
+    Window,
+    analytic_gradient,
+    check,
+    numerical_gradient,
+)
+from charloom.core.network.network import Network, Parameters
 
 STEP, THRESHOLD = 1e-5, 1e-9
 K, m, T = 6, 8, 12

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from charloom import tracking
+from charloom.adapters.tracking import tracking
 from tests.results import make_config, make_project, make_result
 
 pytestmark = [

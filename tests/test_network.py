@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charloom.cells import CELLS
-from charloom.cells.cell import Array
-from charloom.gradcheck import COMPLEX_STEP, Window, analytic_gradient, compare, numerical_gradient
-from charloom.network import IntArray, Network, Parameters
+from charloom.core.cells import CELLS
+from charloom.core.common.types import Array, IntArray
+from charloom.core.gradcheck import COMPLEX_STEP, Window, analytic_gradient, compare, numerical_gradient
+from charloom.core.network.network import Network, Parameters
 
 # A first example imports and allocates; a machine under load is slow: no deadline says anything about the code.
 few = settings(deadline=None, max_examples=25)

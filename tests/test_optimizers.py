@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import DTypeLike
 
-from charloom.optimizers import OPTIMIZERS, AdaGrad, Array, Optimizer
+from charloom.core.common.types import Array
+from charloom.core.training.optimizers import OPTIMIZERS, AdaGrad, Optimizer
 
 gradients = st.lists(st.lists(st.floats(-1e6, 1e6), min_size=3, max_size=3).map(np.array), min_size=1, max_size=20)
 

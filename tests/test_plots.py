@@ -17,9 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from charloom import plots, report
-from charloom.config import Config, flatten, load
-from charloom.errors import StateError
+from charloom.adapters.configuration.config import Config, flatten, load
+from charloom.adapters.plots import plots
+from charloom.adapters.report import report
+from charloom.core.common.errors import StateError
 from charloom.stages import plot
 
 RNN = ("W", "V", "U", "b", "c")

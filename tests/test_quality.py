@@ -2,7 +2,7 @@
 
 import pytest
 
-from charloom.quality import quality
+from charloom.core.text.quality import quality
 
 TRAINING = "The cat sat on the mat. It's late."
 

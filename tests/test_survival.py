@@ -22,7 +22,7 @@ MOMENTS = 10  # of the file operations of the short training
 # it counts them. Python announces them to an audit hook: opened, renamed, removed, given permissions, listed.
 _KILLED_AT_A_FILE_OPERATION = """
     import atexit, os, signal, sys
-    from charloom.command import stage_main
+    from charloom.adapters.command import stage_main
     from charloom.stages import train
 
     last, seen = int(sys.argv.pop(1)), 0
@@ -46,8 +46,8 @@ _KILLED_AT_A_FILE_OPERATION = """
 # parameters are new, the step is not.
 _SIGNALLED_WITHIN_AN_UPDATE = """
     import os, signal, sys
-    from charloom.command import stage_main
-    from charloom.optimizers import AdaGrad
+    from charloom.adapters.command import stage_main
+    from charloom.core.training.optimizers import AdaGrad
     from charloom.stages import train
 
     update, updates, signals = AdaGrad.update, 0, int(sys.argv.pop(1))
@@ -67,7 +67,7 @@ _SIGNALLED_WITHIN_AN_UPDATE = """
 # A stage, its name the first argument, that gets the signal in the second when it calls the function in the third.
 _SIGNALLED_AT_A_CALL = """
     import importlib, os, sys
-    from charloom.command import stage_main
+    from charloom.adapters.command import stage_main
 
     if __name__ == "__main__":
         name, signum, call = sys.argv.pop(1), int(sys.argv.pop(1)), sys.argv.pop(1)
@@ -230,7 +230,8 @@ def test_the_history_of_a_killed_training_holds_every_step_once(prepared: Projec
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize(
-    ("stage", "call"), [("prepare", "charloom.corpus.prepare"), ("gradcheck", "charloom.gradcheck.step_sweep")]
+    ("stage", "call"),
+    [("prepare", "charloom.adapters.files.corpus.prepare"), ("gradcheck", "charloom.core.gradcheck.step_sweep")],
 )
 def test_a_signal_ends_prepare_and_gradcheck_in_one_line_with_nothing_written(
     prepared: Project, stage: str, call: str, signum: signal.Signals
@@ -243,7 +244,7 @@ def test_a_signal_ends_prepare_and_gradcheck_in_one_line_with_nothing_written(
 
 def test_the_processes_of_a_killed_gradient_check_end_with_it(prepared: Project) -> None:
     script = prepared.script("killed.py", _SIGNALLED_AT_A_CALL)
-    call, kill = "charloom.gradcheck.step_sweep", str(int(signal.SIGKILL))
+    call, kill = "charloom.core.gradcheck.step_sweep", str(int(signal.SIGKILL))
     process = prepared.start(script, "gradcheck", kill, call, "preset=smoke", *PAIR, "out=anew")
     # They hold its output open: there would be no end of it.
     output, _ = process.communicate(timeout=60)

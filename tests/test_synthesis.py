@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import charloom
-from charloom import synthesis
-from charloom.cells import CELLS
-from charloom.cells.cell import Array
-from charloom.errors import DataError
-from charloom.model import Model
-from charloom.network import Network
-from charloom.synthesis import likeliest, read, sample
-from charloom.vocabulary import Vocabulary
+from charloom.core.cells import CELLS
+from charloom.core.common.errors import DataError
+from charloom.core.common.types import Array
+from charloom.core.network import sampling as synthesis
+from charloom.core.network.model import Model
+from charloom.core.network.network import Network
+from charloom.core.network.sampling import likeliest, read, sample
+from charloom.core.text.vocabulary import Vocabulary
 
 CHARACTERS = "\n abcdé"
 K = len(CHARACTERS)

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from charloom.corpus import read_text
-from charloom.network import Network, Parameters
-from charloom.optimizers import AdaGrad
-from charloom.training import Training
-from charloom.vocabulary import Vocabulary
+from charloom.adapters.files.corpus import read_text
+from charloom.core.network.network import Network, Parameters
+from charloom.core.text.vocabulary import Vocabulary
+from charloom.core.training.optimizers import AdaGrad
+from charloom.core.training.training import Training
 from tests import textbook
 from tests.textbook import Array, Params
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from charloom import tracking
-from charloom.config import Config, TrackingConfig, flatten
-from charloom.errors import ConfigError, EnvironmentFault, StateError
+from charloom.adapters.configuration.config import Config, TrackingConfig, flatten
+from charloom.adapters.tracking import tracking
+from charloom.core.common.errors import ConfigError, EnvironmentFault, StateError
 from charloom.stages import track
 from tests.results import ROWS, SEQ_LENGTH, TENSORS, make_config, make_project, make_result
 

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charloom import training as training_module
-from charloom.cells import CELLS
-from charloom.cells.cell import Array
-from charloom.errors import DataError, StateError
-from charloom.network import IntArray, Masks, Network
-from charloom.optimizers import AdaGrad
-from charloom.training import Training, evaluate
+from charloom.core.cells import CELLS
+from charloom.core.common.errors import DataError, StateError
+from charloom.core.common.types import Array, IntArray, Masks
+from charloom.core.network.network import Network
+from charloom.core.training import training as training_module
+from charloom.core.training.optimizers import AdaGrad
+from charloom.core.training.training import Training, evaluate
 
 K = 7
 

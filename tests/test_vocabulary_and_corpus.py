@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charloom import corpus
-from charloom.corpus import Summary, prepare, read_text
-from charloom.errors import DataError
-from charloom.vocabulary import Vocabulary, code_points_of
+from charloom.adapters.files import corpus
+from charloom.adapters.files.corpus import Summary, prepare, read_text
+from charloom.core.common.errors import DataError
+from charloom.core.text.vocabulary import Vocabulary, code_points_of
 
 TEXT = "The ferryman — said “naïve” 1,000 times.\n日本語 𝄞\n"
 

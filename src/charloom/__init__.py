@@ -7,13 +7,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from charloom.model import Model, load
-    from charloom.network import Network
-    from charloom.vocabulary import Vocabulary
+    from charloom.adapters.files.models import load
+    from charloom.core.network import Model, Network
+    from charloom.core.text import Vocabulary
 
 __all__ = ["Model", "Network", "Vocabulary", "load"]
 
-_HOMES = {"Model": "model", "load": "model", "Network": "network", "Vocabulary": "vocabulary"}
+_HOMES = {
+    "Model": "core.network",
+    "Network": "core.network",
+    "Vocabulary": "core.text",
+    "load": "adapters.files.models",
+}
 
 
 def __getattr__(name: str) -> Any:

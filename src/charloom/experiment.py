@@ -18,10 +18,18 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from charloom import sweep
-from charloom.command import end_with_parent, environment_fault, exit_code
-from charloom.config import Composed, Config, check, from_composed, one_line_errors, project_root, register
-from charloom.errors import CharloomError
+from charloom.adapters import sweeps as sweep
+from charloom.adapters.command import end_with_parent, environment_fault, exit_code
+from charloom.adapters.configuration.config import (
+    Composed,
+    Config,
+    check,
+    from_composed,
+    one_line_errors,
+    project_root,
+    register,
+)
+from charloom.core.common.errors import CharloomError
 from charloom.stages import gradcheck, plot, prepare, synthesize, track, train
 
 _failures: list[CharloomError] = []  # of the single run: raised through Hydra it would be more than one line

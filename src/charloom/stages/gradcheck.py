@@ -1,9 +1,7 @@
 """gradcheck: a gate. No training on a gradient that is not the gradient of the loss."""
 
-import csv
-import json
 import multiprocessing
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -13,11 +11,14 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from charloom import corpus, gradcheck
-from charloom.command import require_memory, stage_main, start_worker
-from charloom.config import Config
-from charloom.errors import DataError, GradientError
-from charloom.network import Network
+from charloom.adapters.command import require_memory, stage_main, start_worker
+from charloom.adapters.configuration.config import Config
+from charloom.adapters.files import artifacts, corpus
+from charloom.core import gradcheck
+from charloom.core.common.errors import DataError, GradientError
+from charloom.core.common.records import ErrorRow, GradientErrors, MethodErrors, StepSizeError
+from charloom.core.common.types import Vector
+from charloom.core.network.network import Network
 
 
 def run(config: Config, inp: Path, out: Path) -> None:
@@ -50,7 +51,6 @@ def run(config: Config, inp: Path, out: Path) -> None:
         large = gradcheck.check(network, window, options.step, options.threshold, map=map)
 
     checks = {"initial": initial, "large": large}
-    out.mkdir(parents=True, exist_ok=True)
     _write(out, checks, sweep, options.step, options.threshold)
     print(gradcheck.table(checks))
     if problems := [
@@ -61,7 +61,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
 
 
 @contextmanager
-def _shared_out(workers: int) -> Iterator[Callable[..., Iterable[gradcheck.Vector]]]:
+def _shared_out(workers: int) -> Iterator[Callable[..., Iterable[Vector]]]:
     """A `map` that shares its work among processes, or the plain one for a single worker."""
     if workers == 1:
         yield map
@@ -82,37 +82,26 @@ def _window(network: Network, ids: np.ndarray, T: int, B: int, rng: np.random.Ge
 
 
 def _write(
-    out: Path, checks: dict[str, gradcheck.Check], sweep: Iterable[gradcheck.SweepPoint], step: float, threshold: float
+    out: Path, checks: dict[str, gradcheck.Check], sweep: Sequence[StepSizeError], step: float, threshold: float
 ) -> None:
-    methods = {
-        weights: {
-            method: {name: asdict(errors) for name, errors in of_tensor.items()}
-            for method, of_tensor in check.errors.items()
-        }
-        for weights, check in checks.items()
-    }
-    passed = not any(check.problems for check in checks.values())
-    result = {
-        "passed": passed,
-        "step": step,
-        "threshold": threshold,
-        **methods["initial"],
-        "large_weights": methods["large"],
-    }
-    (out / "errors.json").write_text(json.dumps(result, indent=2) + "\n", encoding="ascii")
-
-    figures = ("max_absolute_error", "max_relative_error", "max_scaled_error", "entries", "exact_zeros")
-    with (out / "errors.csv").open("w", newline="", encoding="ascii") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(("weights", "method", "tensor", *figures))
-        for weights, of_method in methods.items():
-            for method, of_tensor in of_method.items():
-                for name, errors in of_tensor.items():
-                    rows.writerow((weights, method, name, *(errors[figure] for figure in figures)))
-    with (out / "step_sweep.csv").open("w", newline="", encoding="ascii") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(("method", "step", "tensor", "max_relative_error"))
-        rows.writerows((point.method, point.step, point.tensor, point.max_relative_error) for point in sweep)
+    artifacts.ERRORS.write(
+        out,
+        GradientErrors(
+            passed=not any(check.problems for check in checks.values()),
+            step=step,
+            threshold=threshold,
+            **checks["initial"].errors,
+            large_weights=MethodErrors(**checks["large"].errors),
+        ),
+    )
+    rows = []
+    for weights, check in checks.items():
+        for method, of_tensor in check.errors.items():
+            for tensor, found in of_tensor.items():
+                figures = {key: value for key, value in asdict(found).items() if key != "worst"}
+                rows.append(ErrorRow(weights, method, tensor, **figures))
+    artifacts.ERROR_TABLE.write(out, rows)
+    artifacts.STEP_SWEEP.write(out, sweep)
 
 
 if __name__ == "__main__":

@@ -4,68 +4,48 @@ Reads prepare/, gradcheck/, train/ and synthesize/; writes loss.png, gradcheck.p
 report.html.
 """
 
-import csv
-import io
-import json
 from pathlib import Path
 
-from charloom import plots, report
-from charloom.command import stage_main
-from charloom.config import Config, flatten
-from charloom.errors import StateError
+from charloom.adapters.command import stage_main
+from charloom.adapters.configuration.config import Config, flatten
+from charloom.adapters.files import artifacts
+from charloom.adapters.plots import plots
+from charloom.adapters.report import report
 
 
 def run(config: Config, inp: Path, out: Path) -> None:
     """Draw the figures and the page from the stage folders in `inp`. Raises StateError where a file is missing."""
-    summary = json.loads(_read(inp, "prepare/summary.json"))
-    errors = json.loads(_read(inp, "gradcheck/errors.json"))
-    sweep = csv.DictReader(io.StringIO(_read(inp, "gradcheck/step_sweep.csv")))
-    history = list(csv.DictReader(io.StringIO(_read(inp, "train/history.csv"))))
-    samples = [json.loads(line) for line in _read(inp, "train/samples.jsonl").split("\n") if line]
-    measured = "validation_nats_per_char"
+    summary, errors = artifacts.SUMMARY.read(inp), artifacts.ERRORS.read(inp)
+    history, samples = artifacts.HISTORY.read(inp), artifacts.SAMPLES.read(inp)
+    validation = {row.step: row.validation_nats_per_char for row in history if row.validation_nats_per_char is not None}
 
     figures = {
         "loss": plots.loss(
-            [int(row["step"]) for row in history],
-            [float(row["loss"]) for row in history],
-            [float(row["smooth_loss"]) for row in history],
-            {int(row["step"]): float(row[measured]) for row in history if row[measured]},
+            [row.step for row in history],
+            [row.loss for row in history],
+            [row.smooth_loss for row in history],
+            validation,
             seq_length=config.train.seq_length,
-            vocabulary_size=summary["vocabulary_size"],
+            vocabulary_size=summary.vocabulary_size,
         ),
         "gradcheck": plots.gradient_errors(errors),
-        "step_sweep": plots.step_sweep(
-            [(row["method"], float(row["step"]), row["tensor"], float(row["max_relative_error"])) for row in sweep],
-            step=errors["step"],
-        ),
+        "step_sweep": plots.step_sweep(artifacts.STEP_SWEEP.read(inp), step=errors.step),
         "samples": plots.samples(samples),
     }
     page = report.page(
         summary=summary,
         errors=errors,
-        metrics=json.loads(_read(inp, "train/metrics.json")),
+        metrics=artifacts.METRICS.read(inp),
         samples=samples,
-        text=_read(inp, "synthesize/sample.txt"),
-        quality=json.loads(_read(inp, "synthesize/metrics.json")),
+        text=artifacts.TEXT.read(inp),
+        quality=artifacts.QUALITY.read(inp),
         parameters=flatten(config.parameters()),
         figures=figures,
     )
 
-    out.mkdir(parents=True, exist_ok=True)
     for name, png in figures.items():
-        (out / f"{name}.png").write_bytes(png)
-    (out / "report.html").write_bytes(page.encode())
-
-
-def _read(inp: Path, name: str) -> str:
-    """The file's text, its newlines as they stand."""
-    try:
-        return (inp / name).read_bytes().decode()
-    except FileNotFoundError:
-        stage = name.split("/")[0]
-        raise StateError(
-            f"{inp / name} is missing; run the stage {stage} first, or name its folder with inp="
-        ) from None
+        artifacts.FIGURES[name].write_bytes(out, png)
+    artifacts.REPORT.write_bytes(out, page.encode())
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from charloom import corpus
-from charloom.command import stage_main
-from charloom.config import Config
+from charloom.adapters.command import stage_main
+from charloom.adapters.configuration.config import Config
+from charloom.adapters.files import corpus
 
 
 def run(config: Config, inp: Path, out: Path) -> None:

@@ -1,6 +1,5 @@
 """synthesize: the trained model writes a text, and the text is measured."""
 
-import json
 import sys
 from collections.abc import Iterator
 from itertools import chain, islice
@@ -8,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from charloom import corpus, model
-from charloom.command import stage_main
-from charloom.config import Config, SynthesizeConfig
-from charloom.quality import quality
+from charloom.adapters.command import stage_main
+from charloom.adapters.configuration.config import Config, SynthesizeConfig
+from charloom.adapters.files import artifacts, corpus, models
+from charloom.core.text.quality import quality
 
-_FILES = {"last": "model.npz", "best": "best.npz"}
+_FILES = {"last": artifacts.MODEL, "best": artifacts.BEST_MODEL}
 _SEPARATOR = "\n\n----\n\n"
 _MEASURED = 2_000_000  # characters of the training text that a written text is held against
 
@@ -29,7 +28,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
             newline=config.data.newline,
             key="synthesize.prime_file",
         )
-    characters = model.load(inp / "train" / _FILES[options.model]).characters(
+    characters = models.load(inp / _FILES[options.model].name).characters(
         rng=np.random.default_rng(options.seed),
         streams=options.streams,
         prime=prime,
@@ -52,7 +51,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
     with (out / "sample.txt").open(encoding="utf-8", newline="") as file:
         file.seek(len(prime.encode()))
         measured = quality(file.read(_MEASURED), training_text)
-    (out / "metrics.json").write_text(json.dumps(measured, indent=2) + "\n", encoding="ascii")
+    artifacts.QUALITY.write(out, measured)
 
 
 def _pieces(characters: Iterator[str], prime: str, options: SynthesizeConfig) -> Iterator[str]:

@@ -1,11 +1,11 @@
 """track: the whole result becomes one MLflow run, or is found to be one already."""
 
-import json
 from pathlib import Path
 
-from charloom import tracking
-from charloom.command import stage_main
-from charloom.config import Config
+from charloom.adapters.command import stage_main
+from charloom.adapters.configuration.config import Config
+from charloom.adapters.files import artifacts
+from charloom.adapters.tracking import tracking
 
 
 def run(config: Config, inp: Path, out: Path, parent: str | None = None) -> None:
@@ -15,9 +15,7 @@ def run(config: Config, inp: Path, out: Path, parent: str | None = None) -> None
     stage can be run again by itself.
     """
     result = tracking.result_of(config, inp)
-    out.mkdir(parents=True, exist_ok=True)
-    document = {"result": result.fingerprint, "files": result.files}
-    (out / "result.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    artifacts.RESULT.write(out, result)
 
     recorded = tracking.record(config, inp, result, parent=parent)
     if recorded is None:

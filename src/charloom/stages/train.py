@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from charloom import checkpoint, corpus, history
-from charloom.command import Interrupted, held_back_signals, require_memory, stage_main, start_worker
-from charloom.config import Config, OptimizerConfig, TrainConfig, project_root
-from charloom.crew import Crew, Dropout
-from charloom.errors import StateError
-from charloom.model import Model
-from charloom.network import Network
-from charloom.optimizers import OPTIMIZERS, Optimizer
-from charloom.progress import Progress
-from charloom.schedules import SCHEDULES, warm_up
-from charloom.training import Training, evaluate
-from charloom.work_folder import WorkFolder
+from charloom.adapters.command import Interrupted, held_back_signals, require_memory, stage_main, start_worker
+from charloom.adapters.configuration.config import Config, OptimizerConfig, TrainConfig, project_root
+from charloom.adapters.files import archive, artifacts, corpus, history, models
+from charloom.adapters.files.work_folder import WorkFolder
+from charloom.adapters.progress import Progress
+from charloom.core.common.errors import StateError
+from charloom.core.network.model import Model
+from charloom.core.network.network import Network
+from charloom.core.training.optimizers import OPTIMIZERS, Optimizer
+from charloom.core.training.schedules import SCHEDULES, warm_up
+from charloom.core.training.training import Training, evaluate
+from charloom.core.training.workers import Crew, Dropout
 
 
 def run(config: Config, inp: Path, out: Path) -> None:
@@ -81,10 +81,10 @@ def run(config: Config, inp: Path, out: Path) -> None:
         crew,
     ):
         _train(config.train, training, text, np.random.default_rng(of_samples), work)
-        Model(network, text.vocabulary).save(out / "model.npz")
+        models.save(Model(network, text.vocabulary), artifacts.MODEL.path(out))
         if training.best_step:
             network.parameters.vector[:] = training.best
-        Model(network, text.vocabulary).save(out / "best.npz")
+        models.save(Model(network, text.vocabulary), artifacts.BEST_MODEL.path(out))
         history.write(out, work.history, training, _stopped(config.train, training))
         work.discard()
 
@@ -94,7 +94,7 @@ def fingerprint(config: Config, text: corpus.Corpus) -> str:
     values = config.parameters()
     shaping: dict[str, Any] = {key: values[key] for key in ("seed", "model", "optimizer", "train")}
     shaping["corpus"] = {key: value for key, value in asdict(text.summary).items() if key != "path"}
-    shaping["format"] = checkpoint.FORMAT
+    shaping["format"] = archive.FORMAT
     sha256 = hashlib.sha256(json.dumps(shaping, sort_keys=True).encode())
     return sha256.hexdigest()[:16]
 

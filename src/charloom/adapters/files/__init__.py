@@ -1,0 +1,1 @@
+"""Files: the corpus, the artifacts of the stages, models, checkpoints and the work folder."""

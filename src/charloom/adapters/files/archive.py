@@ -1,0 +1,83 @@
+"""Arrays and values on disk, whole or not at all: an uncompressed .npz with its metadata and a sha256 inside.
+
+Knows nothing about what the arrays mean.
+"""
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from charloom.adapters.files.formats import replacing
+from charloom.core.common.errors import StateError
+from charloom.core.common.types import Array
+
+FORMAT = 1
+
+
+def save(path: Path, kind: str, arrays: Mapping[str, Array], values: Mapping[str, Any]) -> None:
+    """Write arrays and JSON values to `path`, which is replaced only once the new file is safe on disk.
+
+    The same content gives the same bytes.
+    """
+    metadata = {"format": FORMAT, "kind": kind, "sha256": _digest(arrays, values), "values": dict(values)}
+    text = np.frombuffer(json.dumps(metadata).encode(), np.uint8)
+    with replacing(path) as file:
+        _write_npz(file, {"metadata": text, **arrays})
+
+
+def _write_npz(file: IO[bytes], arrays: Mapping[str, Array]) -> None:
+    """What `np.savez` writes, but the same bytes under every version of Python: sizes are known beforehand."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())
+
+
+def load(path: Path, kind: str) -> tuple[dict[str, Array], dict[str, Any]]:
+    """The arrays and values that `save` wrote.
+
+    Raises StateError for anything but a whole file of this kind and format.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+            if size > path.stat().st_size:  # nothing is compressed; a forged directory can promise any size
+                raise ValueError(f"it promises {size} bytes of arrays in a file of {path.stat().st_size}")
+        with np.load(path, allow_pickle=False) as file:
+            members = {name: file[name] for name in file.files}
+        metadata = json.loads(members.pop("metadata").tobytes())
+        found_kind, version, values = metadata["kind"], metadata["format"], metadata["values"]
+        whole = _digest(members, values) == metadata["sha256"]
+    except FileNotFoundError:
+        raise StateError(f"there is no file {path}; run the train stage first") from None
+    except IsADirectoryError:
+        raise StateError(f"{path} is a directory, not a {kind} file") from None
+    except PermissionError:
+        raise
+    except Exception as error:  # on damaged bytes the readers of zip and npy raise almost anything
+        raise StateError(f"{path} is not a whole {kind} file ({error}); take another copy or train again") from None
+    if found_kind != kind:
+        raise StateError(f"{path} holds a {found_kind}, not a {kind}")
+    if version != FORMAT:
+        raise StateError(
+            f"{path} has format {version}, and this version reads format {FORMAT}; use a newer version of charloom"
+        )
+    if not whole:
+        raise StateError(f"{path} does not match its own sha256; take another copy or train again")
+    return members, values
+
+
+def _digest(arrays: Mapping[str, Array], values: Mapping[str, Any]) -> str:
+    sha256 = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        sha256.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        sha256.update(array.tobytes())
+    return sha256.hexdigest()

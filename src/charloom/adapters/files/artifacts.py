@@ -1,0 +1,36 @@
+"""Every file that a stage leaves under `artifacts/`: its name and what it holds, here and nowhere else."""
+
+from charloom.adapters.files.formats import Artifact, Csv, Json, JsonLines, Text
+from charloom.core.common.records import (
+    ErrorRow,
+    GradientErrors,
+    HistoryRow,
+    Quality,
+    Result,
+    Sample,
+    StepSizeError,
+    Summary,
+    TrainingMetrics,
+)
+
+VOCABULARY = Json("prepare/vocabulary.json", list[str])
+IDS = Artifact("prepare/ids.npy")
+SUMMARY = Json("prepare/summary.json", Summary)
+
+ERRORS = Json("gradcheck/errors.json", GradientErrors)
+ERROR_TABLE = Csv("gradcheck/errors.csv", ErrorRow)
+STEP_SWEEP = Csv("gradcheck/step_sweep.csv", StepSizeError)
+
+MODEL = Artifact("train/model.npz")
+BEST_MODEL = Artifact("train/best.npz")
+HISTORY = Csv("train/history.csv", HistoryRow)
+SAMPLES = JsonLines("train/samples.jsonl", Sample)
+METRICS = Json("train/metrics.json", TrainingMetrics)
+
+TEXT = Text("synthesize/sample.txt")
+QUALITY = Json("synthesize/metrics.json", Quality)
+
+FIGURES = {name: Artifact(f"plot/{name}.png") for name in ("loss", "gradcheck", "step_sweep", "samples")}
+REPORT = Artifact("plot/report.html")
+
+RESULT = Json("track/result.json", Result)

@@ -1,0 +1,130 @@
+"""The work folder of a training, `.charloom/<fingerprint>/`: its lock, its last two checkpoints and its history.
+
+What is here survives a kill at any moment: a checkpoint is whole or not there, and the history reaches the disk
+before the checkpoint that counts its rows. DVC does not manage this folder. Knows nothing about networks.
+"""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from charloom.adapters.files import archive as checkpoint
+from charloom.adapters.files.history import Row
+from charloom.core.common.errors import EnvironmentFault, StateError
+from charloom.core.common.types import Array
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a checkpoint holds."""
+
+    arrays: dict[str, Array]
+    values: dict[str, Any]
+
+
+class WorkFolder:
+    """A context in which this process alone trains what has this fingerprint.
+
+    `history` is the list of rows to date. Raises EnvironmentFault if another process holds the folder or if it cannot
+    be written to.
+    """
+
+    def __init__(self, root: Path, fingerprint: str) -> None:
+        self.path = root / ".charloom" / fingerprint
+        self.history: list[Row] = []
+        self._journal = self.path / "history.jsonl"
+        self._written = 0  # rows on disk
+        # The lock stands beside the folder, so that `discard` can remove the folder while it is held.
+        self._lock = FileLock(self.path.with_suffix(".lock"))
+
+    def __enter__(self) -> "WorkFolder":
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+            self.path.mkdir(exist_ok=True)
+        except Timeout:
+            raise EnvironmentFault(
+                f"another process trains this configuration (it holds {self._lock.lock_file}); wait for it or stop it"
+            ) from None
+        except OSError as error:
+            raise EnvironmentFault(f"cannot work in {self.path}: {error.strerror}") from None
+        for orphan in self.path.glob("*.tmp"):
+            orphan.unlink()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.release()
+
+    def append(self, row: Row) -> None:
+        """Add a row to the history; it is on disk with the next checkpoint."""
+        self.history.append(row)
+
+    def save(self, arrays: Mapping[str, Array], values: Mapping[str, Any]) -> None:
+        """Keep a checkpoint, and the history up to it; the one before the last is kept, older ones are removed."""
+        with self._journal.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(row) + "\n" for row in self.history[self._written :])
+            file.flush()
+            os.fsync(file.fileno())
+        self._written = len(self.history)
+        path = self.path / f"checkpoint-{values['step']:012d}.npz"
+        checkpoint.save(path, "checkpoint", arrays, {**values, "rows": self._written})
+        for old in self._checkpoints()[2:]:
+            old.unlink()
+
+    def resume(self) -> Saved | None:
+        """The newest checkpoint that is whole, and the history up to it; None where there is none to go on from.
+
+        A damaged checkpoint is passed over with a warning for the one before it. Raises StateError where checkpoints
+        are there and none can be used: nothing is deleted.
+        """
+        problems = []
+        for path in self._checkpoints():
+            try:
+                arrays, values = checkpoint.load(path, "checkpoint")
+                self._read_history(values.pop("rows"))
+            except (StateError, KeyError) as error:
+                problems.append(str(error))
+                print(f"charloom: warning: {error}", file=sys.stderr)
+                continue
+            return Saved(arrays, values)
+        if problems:
+            raise StateError(f"no checkpoint in {self.path} can be used; remove that folder to train from the start")
+        self._journal.unlink(missing_ok=True)
+        return None
+
+    def discard(self) -> None:
+        """Remove the folder: its training is done, and its result is elsewhere."""
+        for path in self._checkpoints():  # before the history: a kill in between must not leave them without it
+            path.unlink()
+        shutil.rmtree(self.path)
+
+    def _checkpoints(self) -> list[Path]:
+        """Newest first."""
+        return sorted(self.path.glob("checkpoint-*.npz"), reverse=True)
+
+    def _read_history(self, rows: int) -> None:
+        """Take the first rows of the history, and cut off what was written after them."""
+        try:
+            lines = self._journal.read_text(encoding="utf-8").splitlines()[:rows]
+            history = [json.loads(line) for line in lines]
+        except (OSError, ValueError) as error:
+            raise StateError(f"{self._journal} cannot be read ({error})") from None
+        if len(history) < rows:
+            raise StateError(f"{self._journal} has {len(history)} rows where its checkpoint counts {rows}")
+        temporary = self._journal.with_suffix(".tmp")
+        with temporary.open("w", encoding="utf-8") as file:
+            file.writelines(line + "\n" for line in lines)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self._journal)
+        self.history, self._written = history, rows

@@ -1,0 +1,1 @@
+"""What stands below everything: array types, errors, and the plain values that stages find out."""

@@ -1,0 +1,148 @@
+"""What the stages find out, as plain values. Where and how they are kept is not known here."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is known of a prepared corpus; counts are of characters, `sha256` is of the file's bytes."""
+
+    path: str
+    encoding: str
+    newline: str
+    sha256: str
+    characters: int
+    vocabulary_size: int
+    train_characters: int
+    validation_characters: int
+
+
+@dataclass(frozen=True)
+class WorstEntry:
+    """The entry of a tensor with the largest absolute error, and both its gradients."""
+
+    index: tuple[int, ...]
+    analytic: float
+    numerical: float
+
+
+@dataclass(frozen=True)
+class TensorErrors:
+    """How far one tensor's analytic gradient g_a and numerical gradient g_n are apart.
+
+    The absolute error is |g_a - g_n| and the relative error |g_a - g_n| / max(|g_a|, |g_n|), entry by entry;
+    `max_scaled_error` is the largest absolute error over the tensor's largest |g_a|. Entries where both are exactly
+    zero are counted in `exact_zeros` and have no relative error.
+    """
+
+    max_absolute_error: float
+    max_relative_error: float
+    max_scaled_error: float
+    entries: int
+    exact_zeros: int
+    worst: WorstEntry
+
+
+@dataclass(frozen=True)
+class MethodErrors:
+    """The errors of each tensor, by both numerical methods."""
+
+    central: dict[str, TensorErrors]
+    complex_step: dict[str, TensorErrors]
+
+
+@dataclass(frozen=True)
+class GradientErrors:
+    """The whole gradient check: at the initial weights, and at large ones. `step` is the step size ξ."""
+
+    passed: bool
+    step: float
+    threshold: float
+    central: dict[str, TensorErrors]
+    complex_step: dict[str, TensorErrors]
+    large_weights: MethodErrors
+
+
+@dataclass(frozen=True)
+class ErrorRow:
+    """One tensor's errors as a row of a table."""
+
+    weights: str
+    method: str
+    tensor: str
+    max_absolute_error: float
+    max_relative_error: float
+    max_scaled_error: float
+    entries: int
+    exact_zeros: int
+
+
+@dataclass(frozen=True)
+class StepSizeError:
+    """The largest relative error of some entries of a tensor at one step size ξ; tensor "all": of all of them."""
+
+    method: str
+    step: float
+    tensor: str
+    max_relative_error: float
+
+
+@dataclass(frozen=True)
+class HistoryRow:
+    """What was logged at a training step; losses are in nats per window."""
+
+    step: int
+    epoch: int
+    loss: float
+    smooth_loss: float
+    validation_nats_per_char: float | None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A text that the network wrote after a training step."""
+
+    step: int
+    smooth_loss: float
+    text: str
+
+
+@dataclass(frozen=True)
+class TrainingMetrics:
+    """How a training ended, and why it `stopped`: "steps", "smooth_loss", "patience" or "max_seconds"."""
+
+    steps: int
+    epochs: int
+    loss: float
+    smooth_loss: float
+    nats_per_char: float
+    bits_per_char: float
+    validation_nats_per_char: float | None
+    validation_bits_per_char: float | None
+    best_step: int | None
+    best_validation_nats_per_char: float | None
+    stopped: str | None
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Figures of a written text: its size, how much of it is words that the training text has, how much is copied.
+
+    `known_word_fraction` is the share of its words that occur in the training text (0 without words), and
+    `longest_copy` the length of the longest passage that stands in the training text to the letter.
+    """
+
+    characters: int
+    distinct_characters: int
+    words: int
+    distinct_words: int
+    known_word_fraction: float
+    longest_copy: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """The fingerprint `result` of a whole result, and the sha256 of each of its files."""
+
+    result: str
+    files: dict[str, str]

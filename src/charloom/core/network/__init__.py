@@ -1,0 +1,7 @@
+"""The network around the cells, sampling from it, and the model that it makes with its vocabulary."""
+
+from charloom.core.network.model import Model
+from charloom.core.network.network import Network, Parameters
+from charloom.core.network.sampling import sample
+
+__all__ = ["Model", "Network", "Parameters", "sample"]

@@ -1,0 +1,6 @@
+"""Texts: characters and their ids, and the quality of a written text."""
+
+from charloom.core.text.quality import quality
+from charloom.core.text.vocabulary import Vocabulary, code_points_of
+
+__all__ = ["Vocabulary", "code_points_of", "quality"]

@@ -1,0 +1,1 @@
+"""Training: optimizers, schedules, the worker pool, and one update after the other."""

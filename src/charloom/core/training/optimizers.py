@@ -1,0 +1,182 @@
+"""Optimizers: what one update does to the flat vector of parameters. Clipping is here, and nowhere else.
+
+Knows nothing about networks: parameters θ and gradient g are two vectors of the same length.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from charloom.core.common.types import Array
+
+
+class Optimizer(ABC):
+    """A rule that turns gradients into updates. Its state is in named vectors; η = `learning_rate` may be set anew.
+
+    Before the rule, g is clipped: element by element to [-clip_value, clip_value], and then, if its Euclidean norm is
+    above `clip_norm`, scaled down to it. None turns either off.
+    """
+
+    options: ClassVar[tuple[str, ...]]  # the keywords that the rule takes beside η
+    state: dict[str, Array]
+
+    def __init__(
+        self,
+        size: int,
+        dtype: DTypeLike,
+        *,
+        learning_rate: float,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
+    ) -> None:
+        self.learning_rate, self.clip_value, self.clip_norm = learning_rate, clip_value, clip_norm
+        self._work = np.empty(size, dtype)
+
+    def update(self, params: Array, grads: Array) -> None:
+        """Change `params` in place. `grads` is used as a work space and is not the gradient afterwards."""
+        if self.clip_value is not None:
+            grads.clip(-self.clip_value, self.clip_value, out=grads)
+        if self.clip_norm is not None:
+            norm = math.sqrt(grads.dot(grads))
+            if norm > self.clip_norm:
+                np.multiply(grads, self.clip_norm / norm, out=grads)
+        self._apply(params, grads)
+
+    @abstractmethod
+    def _apply(self, params: Array, grads: Array) -> None:
+        """The rule, with a gradient that is clipped already."""
+
+
+class AdaGrad(Optimizer):
+    """AdaGrad: a step size for each parameter, which falls with the sum of its squared gradients to date.
+
+        s <- s + g²
+        θ <- θ - η g / sqrt(s + ε)
+
+    `state["sum_of_squares"]` is s. Source: Duchi, Hazan, Singer, Adaptive subgradient methods for online learning and
+    stochastic optimization, JMLR 12 (2011), with ε inside the root as in the reference run.
+
+    >>> theta, optimizer = np.array([1.0]), AdaGrad(1, np.float64, learning_rate=0.1, epsilon=0.0, clip_value=5.0)
+    >>> optimizer.update(theta, np.array([-7.0]))
+    >>> theta, optimizer.state["sum_of_squares"]
+    (array([1.1]), array([25.]))
+    """
+
+    options = ("epsilon",)
+
+    def __init__(self, size: int, dtype: DTypeLike, *, epsilon: float, **common: Any) -> None:
+        super().__init__(size, dtype, **common)
+        self.epsilon = epsilon
+        self.state = {"sum_of_squares": np.zeros(size, dtype)}
+
+    def _apply(self, params: Array, grads: Array) -> None:
+        g, s, work = grads, self.state["sum_of_squares"], self._work
+        np.add(s, np.multiply(g, g, out=work), out=s)
+        root = np.sqrt(np.add(s, self.epsilon, out=work), out=work)
+        np.divide(g, root, out=work)
+        np.subtract(params, np.multiply(work, self.learning_rate, out=work), out=params)
+
+
+class RMSprop(Optimizer):
+    """RMSprop: like AdaGrad, with a mean of squares that forgets.
+
+        s <- α s + (1 - α) g²
+        θ <- θ - η g / (sqrt(s) + ε)
+
+    `state["mean_square"]` is s, and α = `decay`. Source: Tieleman and Hinton, lecture 6.5 of Neural networks for
+    machine learning, 2012, with ε outside the root.
+    """
+
+    options = ("epsilon", "decay")
+
+    def __init__(self, size: int, dtype: DTypeLike, *, epsilon: float, decay: float, **common: Any) -> None:
+        super().__init__(size, dtype, **common)
+        self.epsilon, self.decay = epsilon, decay
+        self.state = {"mean_square": np.zeros(size, dtype)}
+
+    def _apply(self, params: Array, grads: Array) -> None:
+        g, s, work = grads, self.state["mean_square"], self._work
+        np.multiply(g, g, out=work)
+        np.multiply(s, self.decay, out=s)
+        np.add(s, np.multiply(work, 1 - self.decay, out=work), out=s)
+        root = np.add(np.sqrt(s, out=work), self.epsilon, out=work)
+        np.divide(g, root, out=work)
+        np.subtract(params, np.multiply(work, self.learning_rate, out=work), out=params)
+
+
+class Adam(Optimizer):
+    """Adam, and with `weight_decay` λ > 0 AdamW.
+
+        μ <- β1 μ + (1 - β1) g                  v <- β2 v + (1 - β2) g²
+        θ <- θ - η (μ / (1 - β1^n) / (sqrt(v / (1 - β2^n)) + ε) + λ θ)         at the n-th update
+
+    `state` has "mean" μ, "mean_square" v and "count" n. Sources: Kingma and Ba, Adam, 2015; Loshchilov and Hutter,
+    Decoupled weight decay regularization, 2019.
+    """
+
+    options = ("epsilon", "beta1", "beta2", "weight_decay")
+
+    def __init__(
+        self,
+        size: int,
+        dtype: DTypeLike,
+        *,
+        epsilon: float,
+        beta1: float,
+        beta2: float,
+        weight_decay: float,
+        **common: Any,
+    ) -> None:
+        super().__init__(size, dtype, **common)
+        self.epsilon, self.beta1, self.beta2, self.weight_decay = epsilon, beta1, beta2, weight_decay
+        self.state = {
+            "mean": np.zeros(size, dtype),
+            "mean_square": np.zeros(size, dtype),
+            "count": np.zeros(1, np.int64),
+        }
+
+    def _apply(self, params: Array, grads: Array) -> None:
+        g, work, eta = grads, self._work, self.learning_rate
+        mean, mean_square, count = self.state["mean"], self.state["mean_square"], self.state["count"]
+        count += 1
+        n = int(count[0])
+        np.multiply(g, g, out=work)
+        np.multiply(mean_square, self.beta2, out=mean_square)
+        np.add(mean_square, np.multiply(work, 1 - self.beta2, out=work), out=mean_square)
+        np.multiply(mean, self.beta1, out=mean)
+        np.add(mean, np.multiply(g, 1 - self.beta1, out=g), out=mean)
+        np.sqrt(mean_square, out=work)
+        np.multiply(work, 1 / math.sqrt(1 - self.beta2**n), out=work)
+        np.divide(mean, np.add(work, self.epsilon, out=work), out=work)
+        np.multiply(work, eta / (1 - self.beta1**n), out=work)
+        if self.weight_decay:
+            np.multiply(params, 1 - eta * self.weight_decay, out=params)
+        np.subtract(params, work, out=params)
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent with momentum μ; 0 is the plain rule.
+
+        v <- μ v + g
+        θ <- θ - η v
+
+    `state["velocity"]` is v. Source: Polyak, Some methods of speeding up the convergence of iteration methods, 1964.
+    """
+
+    options = ("momentum",)
+
+    def __init__(self, size: int, dtype: DTypeLike, *, momentum: float, **common: Any) -> None:
+        super().__init__(size, dtype, **common)
+        self.momentum = momentum
+        self.state = {"velocity": np.zeros(size, dtype)}
+
+    def _apply(self, params: Array, grads: Array) -> None:
+        v = self.state["velocity"]
+        np.add(np.multiply(v, self.momentum, out=v), grads, out=v)
+        np.subtract(params, np.multiply(v, self.learning_rate, out=self._work), out=params)
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {"adagrad": AdaGrad, "rmsprop": RMSprop, "adam": Adam, "sgd": SGD}
