@@ -22,8 +22,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from charloom.core.common.records import GradientErrors, MethodErrors, Sample, StepSizeError
-from charloom.core.common.types import Vector
 from charloom.core.common.reference import REFERENCE
+from charloom.core.common.types import Vector
 
 P = ParamSpec("P")
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charloom.core.common.reference import REFERENCE
 from charloom.core.common.records import StepSizeError, TensorErrors, WorstEntry
+from charloom.core.common.reference import REFERENCE
 from charloom.core.common.types import IntArray, Vector
 from charloom.core.network.network import Network
 
