@@ -17,9 +17,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from charloom.adapters.files import archive as checkpoint
-from charloom.adapters.files.history import Row
 from charloom.core.common.errors import EnvironmentFault, StateError
 from charloom.core.common.types import Array
+
+Row = dict[str, Any]  # what is kept of a step, as JSON
 
 
 @dataclass(frozen=True)
