@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from charloom.adapters.tracking import tracking
+from charloom.adapters import tracking
+from charloom.adapters.sweeps import runs
 from tests.results import make_config, make_project, make_result
 
 pytestmark = [
@@ -46,10 +47,10 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
         patch.chdir(root)
         inp = make_result(root / "artifacts")
         config = make_config()
-        result = tracking.result_of(config, inp)
-        parent = tracking.open_parent(config.tracking, "a sweep")
+        result = tracking.hash_result(config, inp)
+        parent = runs.open_parent(config.tracking, "a sweep")
         tracking.record(config, inp, result, parent=parent)
-        tracking.close_parent(config.tracking, parent, [{"job": 0, "overrides": "seed=1", "smooth_loss": 38.4}])
+        runs.close_parent(config.tracking, parent, [{"job": 0, "overrides": "seed=1", "smooth_loss": 38.4}])
         recorded = tracking.record(config, inp, result)
         assert recorded is not None
         environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "src")}
