@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import pytest
 import yaml
 
 from charloom.adapters.configuration.config import (
@@ -20,6 +21,7 @@ from charloom.adapters.configuration.config import (
     TrainConfig,
 )
 from charloom.adapters.files import artifacts
+from charloom.adapters.files.formats import Artifact
 from charloom.core.common.records import (
     ErrorRow,
     GradientErrors,
@@ -45,11 +47,20 @@ PNG = bytes.fromhex(
 )
 
 
-def make_project(folder: Path) -> Path:
-    """Give `folder` this project's configuration, and return it."""
+def enter_project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give `folder` this project's configuration, make it the working directory, and return it."""
     shutil.copytree(_ROOT / "conf", folder / "conf")
     shutil.copy(_ROOT / "params.yaml", folder)
+    monkeypatch.chdir(folder)
+    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME", "DVC_STAGE"):
+        monkeypatch.delenv(name, raising=False)
     return folder
+
+
+def named_artifacts() -> list[Artifact]:
+    """Every file that the schema of the stages' files names."""
+    single = [value for value in vars(artifacts).values() if isinstance(value, Artifact)]
+    return [*single, *artifacts.FIGURES.values()]
 
 
 def make_config(tracking: TrackingConfig | None = None, *, learning_rate: float = 0.1) -> Config:

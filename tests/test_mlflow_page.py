@@ -13,7 +13,7 @@ import pytest
 
 from charloom.adapters import tracking
 from charloom.adapters.sweeps import runs
-from tests.results import make_config, make_project, make_result
+from tests.results import enter_project, make_config, make_result
 
 pytestmark = [
     # MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
@@ -41,10 +41,9 @@ class Pages:
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME", "DISPLAY", "WAYLAND_DISPLAY"):
+        for name in ("DISPLAY", "WAYLAND_DISPLAY"):
             patch.delenv(name, raising=False)
-        root = make_project(tmp_path_factory.mktemp("project"))
-        patch.chdir(root)
+        root = enter_project(tmp_path_factory.mktemp("project"), patch)
         inp = make_result(root / "artifacts")
         config = make_config()
         result = tracking.hash_result(config, inp)

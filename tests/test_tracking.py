@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -17,10 +16,9 @@ import pytest
 from charloom.adapters import tracking, ui
 from charloom.adapters.configuration import Config, TrackingConfig, flatten
 from charloom.adapters.sweeps import runs
-from charloom.adapters.tracking import store
 from charloom.core.common.errors import EnvironmentFault, StateError
 from charloom.stages import track
-from tests.results import ROWS, SEQ_LENGTH, TENSORS, make_config, make_project, make_result
+from tests.results import ROWS, SEQ_LENGTH, TENSORS, enter_project, make_config, make_result
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -38,20 +36,12 @@ pytestmark = [
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty project, which is the working directory."""
-    return _enter_project(tmp_path / "a project", monkeypatch)
+    return enter_project(tmp_path / "a project", monkeypatch)
 
 
 @pytest.fixture
 def result(project: Path) -> Path:
     return make_result(project / "artifacts")
-
-
-def _enter_project(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    make_project(root)
-    monkeypatch.chdir(root)
-    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME", "DVC_STAGE"):
-        monkeypatch.delenv(name, raising=False)
-    return root
 
 
 def _client(project: Path) -> "MlflowClient":
@@ -163,31 +153,6 @@ def test_a_result_recorded_twice_is_one_run(project: Path, result: Path) -> None
     again = _record(make_config(), result)
     assert (again.run_id, again.name, again.new) == (first.run_id, first.name, False)
     assert len(_runs(_client(project))) == 1
-
-
-def test_another_file_or_another_parameter_is_another_result(result: Path) -> None:
-    config = make_config()
-    first = tracking.hash_result(config, result)
-    assert tracking.hash_result(config, result) == first
-    assert tracking.hash_result(make_config(learning_rate=0.2), result).result != first.result
-    (result / "synthesize/sample.txt").write_text("other")
-    other = tracking.hash_result(config, result)
-    assert other.result != first.result
-    assert {name for name in first.files if first.files[name] != other.files[name]} == {"synthesize/sample.txt"}
-
-
-def test_where_the_result_goes_does_not_shape_it(result: Path) -> None:
-    here = tracking.hash_result(make_config(), result)
-    there = tracking.hash_result(
-        make_config(TrackingConfig(mode="server", uri="http://127.0.0.1:1", experiment="other")), result
-    )
-    assert here == there
-
-
-def test_a_missing_file_names_its_stage(result: Path) -> None:
-    (result / "synthesize/sample.txt").unlink()
-    with pytest.raises(StateError, match=r"sample\.txt is missing; run the synthesize stage first"):
-        tracking.hash_result(make_config(), result)
 
 
 def test_a_file_that_is_not_whole_is_a_state_error_and_leaves_no_run(project: Path, result: Path) -> None:
@@ -323,62 +288,6 @@ def test_the_stage_writes_the_same_bytes_again(project: Path, result: Path, caps
     assert second.startswith("already recorded as 'rnn 100, adagrad 0.1")
 
 
-def test_the_environment_variable_decides_where_runs_go(
-    project: Path, result: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///elsewhere.db")
-    recorded = _record(
-        make_config(TrackingConfig(mode="server", uri="http://127.0.0.1:1", experiment="charloom")), result
-    )
-    assert recorded.uri == f"sqlite:///{project / 'elsewhere.db'}"
-    assert (project / "elsewhere.db").is_file()
-    assert not (project / "mlflow.db").exists()
-
-
-def test_the_database_of_a_copy_that_dvc_made_is_that_of_the_project(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (project / ".dvc").mkdir()
-    assert store.home() == project
-    for folder in (project / ".dvc/tmp/exps/tmp1", project / ".dvc/tmp/exps/standalone/tmp2"):
-        (folder / ".dvc").mkdir(parents=True)
-        _enter_project(folder, monkeypatch)
-        assert store.home() == project
-    linked = _enter_project(tmp_path / "scratch/tmp3", monkeypatch)
-    (linked / ".dvc").mkdir()
-    assert store.home() == linked
-    monkeypatch.setenv("DVC_ROOT", str(project))
-    assert store.home() == linked  # DVC sets it for every stage
-    monkeypatch.setenv("DVC_EXP_NAME", "brave-moth")
-    assert store.home() == project
-
-
-def test_a_project_that_was_moved_is_told_so(project: Path, result: Path, tmp_path: Path) -> None:
-    _record(make_config(), result)
-    moved = tmp_path / "moved"
-    project.rename(moved)
-    os.chdir(moved)
-    with pytest.raises(EnvironmentFault, match=r"was the project moved\?"):
-        _record(make_config(learning_rate=0.2), moved / "artifacts")
-
-
-def test_a_deleted_experiment_is_told_so(project: Path, result: Path) -> None:
-    _record(make_config(), result)
-    client = _client(project)
-    experiment = client.get_experiment_by_name("charloom")
-    assert experiment is not None
-    client.delete_experiment(experiment.experiment_id)
-    with pytest.raises(EnvironmentFault, match="was deleted; restore it"):
-        _record(make_config(), result)
-
-
-def test_a_file_that_is_no_database_is_one_line(project: Path, result: Path) -> None:
-    (project / "mlflow.db").write_text("this is not a database, but it is long enough to look at" * 20)
-    with pytest.raises(EnvironmentFault, match="file is not a database") as caught:
-        _record(make_config(), result)
-    assert "\n" not in str(caught.value)
-
-
 def test_the_commit_is_a_tag_where_git_is_there(project: Path, result: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(project.parent))
     client_tags = _client(project).get_run(_record(make_config(), result).run_id).data.tags
@@ -398,50 +307,6 @@ def test_the_commit_is_a_tag_where_git_is_there(project: Path, result: Path, mon
     (project / "params.yaml").write_text("seed: 2\n")
     dirty = _client(project).get_run(_record(make_config(learning_rate=0.3), result).run_id).data.tags
     assert dirty["charloom.git_dirty"] == "true"
-
-
-def _server_at(port: int) -> Config:
-    return make_config(
-        TrackingConfig(mode="server", uri=f"http://someone:secret@127.0.0.1:{port}", experiment="charloom")
-    )
-
-
-def test_a_server_that_is_gone_costs_seconds_and_one_line(
-    project: Path, result: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))  # bound and not listening: refused
-        config = _server_at(unused.getsockname()[1])
-        before = time.monotonic()
-        with pytest.raises(EnvironmentFault) as caught:
-            track.run(config, result, project / "track")
-        assert time.monotonic() - before < 15
-        assert runs.open_parent(config.tracking, "sweep") is None
-    said = str(caught.value)
-    assert "\n" not in said
-    assert "Connection refused" in said
-    assert f"the result is whole in {result}" in said
-    assert f"python -m charloom.stages.track inp={result}" in said
-    assert "secret" not in said + caplog.text
-    assert "the sweep goes on without a run above its runs" in caplog.text
-    assert (project / "track/result.json").is_file()
-
-
-def test_a_server_that_hangs_is_given_up(project: Path, result: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")  # 5 where it is not set
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        before = time.monotonic()
-        with pytest.raises(EnvironmentFault, match=r"timed out.*the result is whole in"):
-            _record(_server_at(silent.getsockname()[1]), result)
-        assert time.monotonic() - before < 10
-
-
-def test_the_wait_for_a_server_is_bounded_by_default(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"):
-        monkeypatch.delenv(name, raising=False)
-    runs.close_parent(make_config().tracking, runs.open_parent(make_config().tracking, "any"), [])
-    assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "5"
-    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "1"
 
 
 def test_a_run_on_a_server_and_its_pages(
