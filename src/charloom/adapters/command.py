@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -139,6 +139,11 @@ def require_memory(needed: int, purpose: str, advice: str) -> None:
         raise EnvironmentFault(
             f"{purpose} needs about {needed_GiB:.1f} GiB of memory and {available_GiB:.1f} GiB are free; {advice}"
         )
+
+
+def blas_threads(number: int) -> AbstractContextManager[object]:
+    """A context in which BLAS takes this number of threads."""
+    return threadpool_limits(number)
 
 
 def start_worker(threads: int = 1) -> None:

@@ -37,7 +37,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
         top_p=options.top_p,
         on_unknown=options.on_unknown,
     )
-    trained_on = corpus.load(inp / "prepare")
+    trained_on = corpus.load(inp)
     # The first is drawn here, so that a prime text that cannot be read costs no earlier sample.txt.
     characters = chain([next(characters)], characters)
     out.mkdir(parents=True, exist_ok=True)
