@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -141,9 +141,11 @@ def require_memory(needed: int, purpose: str, advice: str) -> None:
         )
 
 
-def blas_threads(number: int) -> AbstractContextManager[object]:
+@contextmanager
+def blas_threads(number: int) -> Iterator[None]:
     """A context in which BLAS takes this number of threads."""
-    return threadpool_limits(number)
+    with threadpool_limits(number):
+        yield
 
 
 def start_worker(threads: int = 1) -> None:
