@@ -119,7 +119,12 @@ class IdsFile(Artifact):
 
 
 def _read_ids(path: Path) -> Ids:
-    ids = np.lib.format.open_memmap(path, mode="r")
+    try:
+        ids = np.lib.format.open_memmap(path, mode="r")
+    except OSError:
+        raise
+    except Exception as error:  # on a damaged header NumPy raises almost anything
+        raise ValueError(error) from None
     if ids.ndim != 1 or ids.dtype.kind != "u":
         raise ValueError(f"ids must be unsigned integers in one dimension, got {ids.dtype} of shape {ids.shape}")
     return ids
