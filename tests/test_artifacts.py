@@ -134,7 +134,7 @@ def test_a_file_that_is_not_utf_8_is_refused(inp: Path, file: Artifact) -> None:
 @every_file
 def test_a_file_that_is_cut_short_is_refused_or_lacks_whole_lines(inp: Path, file: Artifact) -> None:
     whole = (inp / file.name).read_bytes()
-    for length in range(len(whole) - 1):
+    for length in [*range(0, len(whole) - 1, 7), len(whole) - 2]:
         (inp / file.name).write_bytes(whole[:length])
         if isinstance(file, Json) or not (isinstance(file, Text) or length == 0 or whole[:length].endswith(b"\n")):
             assert " is damaged (" in refusal(file, inp), length
