@@ -154,7 +154,8 @@ def lines(path: Path) -> int:
 
 
 def test_no_source_file_is_longer_than_350_lines() -> None:
-    assert {relative(path): lines(path) for path in SOURCES if lines(path) > LONGEST_FILE} == {}
+    too_long = {relative(path): lines(path) for path in SOURCES if lines(path) > LONGEST_FILE}
+    assert not too_long, too_long
 
 
 def functions(path: Path) -> Iterator[tuple[str, int]]:
@@ -168,7 +169,8 @@ def functions(path: Path) -> Iterator[tuple[str, int]]:
 def test_no_function_is_longer_than_60_lines() -> None:
     found = dict(function for path in SOURCES for function in functions(path))
     assert len(found) > 100
-    assert {name: length for name, length in found.items() if length > LONGEST_FUNCTION} == {}
+    too_long = {name: length for name, length in found.items() if length > LONGEST_FUNCTION}
+    assert not too_long, too_long
 
 
 def test_the_source_without_the_textbook_has_fewer_lines_than_before() -> None:
@@ -199,8 +201,8 @@ def undocumented(module: ModuleType) -> list[str]:
 def test_every_public_name_has_a_docstring() -> None:
     modules = [info.name for info in pkgutil.walk_packages(charloom.__path__, "charloom.")]
     assert len(modules) > 30
-    found = {name: undocumented(importlib.import_module(name)) for name in modules}
-    assert {name: bare for name, bare in found.items() if bare} == {}
+    found = [f"{module}.{name}" for module in modules for name in undocumented(importlib.import_module(module))]
+    assert not found, found
 
 
 def test_a_missing_docstring_is_found_in_a_module_and_in_a_class(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,12 +246,13 @@ def test_the_retired_words_occur_nowhere(name: str) -> None:
     top = ROOT / name
     paths = [path for path in (sorted(top.rglob("*")) if top.is_dir() else [top]) if path.suffix in TEXT_SUFFIXES]
     assert paths
-    found = {
-        relative(path): words
+    found = [
+        f"{relative(path)}:{word}"
         for path in paths
-        if path != Path(__file__) and (words := retired(path.read_text(encoding="utf-8")))
-    }
-    assert found == {}
+        if path != Path(__file__)
+        for word in retired(path.read_text(encoding="utf-8"))
+    ]
+    assert not found, "\n".join(found)
 
 
 RETIRED_EXAMPLES = """
