@@ -229,9 +229,7 @@ def test_without_a_line_break_in_the_vocabulary_it_starts_after_its_first_charac
 
 
 def test_characters_of_the_prompt_outside_the_vocabulary_are_listed(model: Model) -> None:
-    with pytest.raises(
-        DataError, match=r"^the prompt has 'x', '€',? .*not among the vocabulary's 7 characters$"
-    ):
+    with pytest.raises(DataError, match=r"^the prompt has 'x', '€',? .*not among the vocabulary's 7 characters$"):
         model.generate(10, prime="a€bx€")
 
 

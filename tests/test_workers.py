@@ -1,4 +1,4 @@
-"""Worker processes that divide the streams: the same gradient as one process, the same bits again, and no process left."""
+"""Worker processes that divide the streams: the gradient of one process, the same bits again, and no process left."""
 
 import os
 import signal

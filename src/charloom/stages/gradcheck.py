@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
-from charloom.adapters.command import require_memory, stage_main, start_worker
+from charloom.adapters.command import blas_threads, require_memory, stage_main, start_worker
 from charloom.adapters.configuration.config import Config
 from charloom.adapters.files import artifacts, corpus
 from charloom.core import gradcheck
@@ -27,11 +26,11 @@ def run(config: Config, inp: Path, out: Path) -> None:
     Raises GradientError, after the table has been printed and written, if an entry is outside its bound.
     """
     options = config.gradcheck
-    text = corpus.load(inp / "prepare")
+    text = corpus.load(inp)
     rng = np.random.default_rng(config.seed)
     network = _network(config, len(text.vocabulary))
     window = _window(network, text.train_ids, options.seq_length, options.batch_size, rng)
-    with threadpool_limits(1), _pool_map(options.workers) as map:
+    with blas_threads(1), _pool_map(options.workers) as map:
         network.initialize(config.model.init_scale, rng=rng)
         initial = gradcheck.check(network, window, options.step, options.threshold, map=map)
         sweep = gradcheck.step_sweep(network, window, rng=rng, map=map)

@@ -30,7 +30,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
             newline=config.data.newline,
             key="synthesize.prime_file",
         )
-    model, trained_on = models.load(inp / _FILES[options.model].name), corpus.load(inp / "prepare")
+    model, trained_on = models.load(inp / _FILES[options.model].name), corpus.load(inp)
     characters = model.characters(
         rng=np.random.default_rng(options.seed),
         streams=options.streams,

@@ -9,9 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
-from charloom.adapters.command import Interrupted, held_back_signals, require_memory, stage_main, start_worker
+from charloom.adapters.command import (
+    Interrupted,
+    blas_threads,
+    held_back_signals,
+    require_memory,
+    stage_main,
+    start_worker,
+)
 from charloom.adapters.configuration.config import Config, OptimizerConfig, project_root
 from charloom.adapters.files import archive, artifacts, corpus, models
 from charloom.adapters.files.work_folder import WorkFolder
@@ -36,7 +42,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
     Goes on from the last checkpoint of the same training, if there is one. Raises Interrupted, with a checkpoint kept,
     after a signal.
     """
-    text = corpus.load(inp / "prepare")
+    text = corpus.load(inp)
     weight_seed, sample_seed, dropout_seed = np.random.SeedSequence(config.seed).spawn(3)
     network = _network(config, len(text.vocabulary))
     network.initialize(config.model.init_scale, rng=np.random.default_rng(weight_seed))
@@ -50,7 +56,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
         )
     out.mkdir(parents=True, exist_ok=True)  # where this fails, it fails before the work
     with (
-        threadpool_limits(config.train.threads),
+        blas_threads(config.train.threads),
         np.errstate(all="ignore"),  # what is not finite is found, and said once
         WorkFolder(project_root(), fingerprint(config, text)) as work,
         pool,

@@ -19,7 +19,7 @@ import yaml
 
 from charloom.adapters.configuration import Config, load
 from charloom.adapters.files import artifacts
-from charloom.adapters.files.formats import write_bytes
+from charloom.adapters.files.formats import replacing
 from charloom.adapters.sweeps import runs
 from charloom.adapters.sweeps.runs import Status
 from charloom.core.common.errors import CharloomError
@@ -90,7 +90,8 @@ def parent_run() -> str | None:
 def note_failure(folder: Path, config: Config | None, error: CharloomError) -> None:
     """Leave a job's failure in its folder, and in MLflow as a failed run: the sweep goes on."""
     failure = {"error": str(error), "exit_code": error.exit_code}
-    write_bytes(folder / _FAILURE, (json.dumps(failure, indent=2) + "\n").encode())
+    with replacing(folder / _FAILURE) as file:
+        file.write((json.dumps(failure, indent=2) + "\n").encode())
     if config is not None:
         runs.record_failure(config, str(error), parent=parent_run())
 
