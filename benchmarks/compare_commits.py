@@ -2,12 +2,12 @@
 
     python benchmarks/compare_commits.py BASE [--only updates,gru,lstm,sampling] [--rounds 15]
 
-BASE is a commit, a tag or a branch; the other side is this working tree, with what is not committed yet. BASE is checked
-out into a temporary git worktree, which is removed at the end. Each side is one process with one BLAS thread that runs
-its own tree's code (`measured_commit.py`). In every round both sides do the same updates, one right after the other and
-the first of one round second in the next, so that whatever else the machine does meets both. Prints a table in Markdown:
-the medians of the rounds, and the ratio of the times, this tree's to BASE's, as the median of the rounds' ratios with
-its quartiles. A ratio of 1.05 is 5 % slower.
+BASE is a commit, a tag or a branch; the other side is this working tree, with what is not committed yet. BASE is
+checked out into a temporary git worktree, which is removed at the end. Each side is one process with one BLAS thread
+that runs its own tree's code (`measured_commit.py`). In every round both sides do the same updates, one right after the
+other, and take turns at being first, so that whatever else the machine does meets both. Prints a table in Markdown: the
+medians of the rounds, and the ratio of this tree's time to BASE's, as the median of the rounds' ratios with its
+quartiles. A ratio of 1.05 is 5 % slower.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -52,9 +52,10 @@ class Side(AbstractContextManager["Side"]):
 
     def seconds(self, name: str, count: int) -> float:
         """How long an update of the case takes, measured over `count` of them."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps([name, count]) + "\n")
-        self._process.stdin.flush()
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with suppress(BrokenPipeError):  # of a process that has ended, which shows below
+            print(json.dumps([name, count]), file=self._process.stdin, flush=True)
         answer = self._process.stdout.readline()
         if not answer:
             raise SystemExit(f"compare_commits: the process that measures {name} has ended; its error stands above")

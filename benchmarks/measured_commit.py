@@ -2,9 +2,9 @@
 
     python benchmarks/measured_commit.py TREE IDS K
 
-TREE is a checkout of charloom, IDS a file of ids (.npy) of K different characters. Each line of the input is a case and a
-number of updates, as JSON; each line of the output is the seconds that one of them took. Ends with its input. The trees
-may be of any age: what is used of them is `Task` and the two contenders named in `CASES`.
+TREE is a checkout of charloom, IDS a file of ids (.npy) of K different characters. Each line of the input is a case and
+a number of updates, as JSON; each line of the output is the seconds that one of them took. Ends with its input. TREE
+may be of any age that has `benchmarks.tasks.Task` and the two contenders named in `CASES`.
 """
 
 import importlib
