@@ -133,6 +133,16 @@ def sigmoid(a: Array) -> Array:
     return np.add(a, 0.5, a)
 
 
+def sigmoid_slope(y: Array, out: Array) -> Array:
+    """σ'(a) = (1 - y) y from the value y = σ(a)."""
+    return np.multiply(np.subtract(1, y, out), y, out)
+
+
+def tanh_slope(y: Array, out: Array) -> Array:
+    """tanh'(a) = 1 - y² from the value y = tanh(a); `out` may be y."""
+    return np.subtract(1, np.multiply(y, y, out), out)
+
+
 def buffer_size(cell: type[Cell[Any]], T: int, B: int, m: int) -> int:
     """The number of elements in the buffers of a window."""
     return sum(map(math.prod, cell.buffer_shapes(T, B, m).values())) + cell.gates * m * B

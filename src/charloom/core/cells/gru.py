@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charloom.core.cells.cell import Cell, Params, by_gate, sigmoid, time_step_view
+from charloom.core.cells.cell import Cell, Params, by_gate, sigmoid, sigmoid_slope, tanh_slope, time_step_view
 from charloom.core.common.types import Array
 
 
@@ -122,13 +122,10 @@ class GRU(Cell[GRUStep]):
         r, z, n = self.activations.swapaxes(0, 1)
         factor_r, factor_z, factor_n = self.factors.swapaxes(0, 1)
         # For all time steps at once: da_r = da_n factor_r, da_z = dh factor_z, da_n = dh factor_n.
-        multiply(
-            subtract(1, multiply(n, n, factor_n), factor_n), subtract(1, z, factor_z), factor_n
-        )  # (1 - n²) (1 - z)
-        multiply(
-            multiply(factor_z, z, factor_z), subtract(self.h[:-1], n, factor_r), factor_z
-        )  # (1 - z) z (h_prev - n)
-        multiply(multiply(subtract(1, r, factor_r), r, factor_r), self.q, factor_r)  # (1 - r) r q
+        multiply(tanh_slope(n, factor_n), subtract(1, z, factor_z), factor_n)  # (1 - n²) (1 - z)
+        multiply(factor_z, z, factor_z)
+        multiply(factor_z, subtract(self.h[:-1], n, factor_r), factor_z)  # (1 - z) z (h_prev - n)
+        multiply(sigmoid_slope(r, factor_r), self.q, factor_r)  # (1 - r) r q
 
         dh_next, dh = time_step_view(self.dh_next), time_step_view(self.work)
         dh_next[...] = 0
@@ -139,7 +136,7 @@ class GRU(Cell[GRUStep]):
             multiply(t.da_n, t.r, t.dq)
             t.d_product_rz[...] = t.da_rz
             t.d_product.dot(W, dh_next)
-            add(dh_next, multiply(dh, t.z, dh), dh_next)
+            add(dh_next, multiply(dh, t.z, dh), dh_next)  # h_{t-1} also reaches h_t directly
         dq = by_gate(self.d_product, 3)[:, 2]
         np.sum(dq, axis=(0, 1), out=grads["bn"])
         return self.input_projection, self.d_product

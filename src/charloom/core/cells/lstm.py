@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charloom.core.cells.cell import Cell, Params, by_gate, sigmoid, time_step_view
+from charloom.core.cells.cell import Cell, Params, by_gate, sigmoid, sigmoid_slope, tanh_slope, time_step_view
 from charloom.core.common.types import Array
 
 
@@ -121,18 +121,17 @@ class LSTM(Cell[LSTMStep]):
         multiply(t.o, np.tanh(t.c, t.tanh_c), t.h)
 
     def backward(self, params: Params, grads: Params) -> tuple[Array, Array]:
-        W, add, multiply, subtract = params["W"], np.add, np.multiply, np.subtract
+        W, add, multiply = params["W"], np.add, np.multiply
         o, i, _, g = self.activations.swapaxes(0, 1)
         factor_o, factor_i, factor_f, factor_g = self.factors.swapaxes(0, 1)
-        oif, factor_oif = self.activations[:, :3], self.factors[:, :3]
         tanh_c = factor_c = self.tanh_c
         # For all time steps at once: da_o = dh factor_o, dc = dh factor_c + dc_next, da_i = dc factor_i, …
-        multiply(subtract(1, oif, factor_oif), oif, factor_oif)
+        sigmoid_slope(self.activations[:, :3], self.factors[:, :3])  # of o, i, f
         multiply(factor_o, tanh_c, factor_o)  # (1 - o) o tanh(c)
         multiply(factor_i, g, factor_i)  # (1 - i) i g
         multiply(factor_f, self.c[:-1], factor_f)  # (1 - f) f c_prev
-        multiply(subtract(1, multiply(g, g, factor_g), factor_g), i, factor_g)  # (1 - g²) i
-        multiply(subtract(1, multiply(tanh_c, tanh_c, factor_c), factor_c), o, factor_c)  # (1 - tanh²(c)) o
+        multiply(tanh_slope(g, factor_g), i, factor_g)  # (1 - g²) i
+        multiply(tanh_slope(tanh_c, factor_c), o, factor_c)  # (1 - tanh²(c)) o
 
         dh_next, dh, dc = (time_step_view(array) for array in (self.dh_next, self.work, self.dc))
         dh_next[...] = 0
@@ -143,5 +142,5 @@ class LSTM(Cell[LSTMStep]):
             add(multiply(dh, t.factor_c, dh), dc, dc)
             multiply(dc, t.factor_ifg, t.da_ifg)
             t.da.dot(W, dh_next)
-            multiply(dc, t.f, dc)
+            multiply(dc, t.f, dc)  # dc_next
         return self.input_projection, self.input_projection

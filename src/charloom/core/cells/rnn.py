@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charloom.core.cells.cell import Cell, Params, time_step_view
+from charloom.core.cells.cell import Cell, Params, tanh_slope, time_step_view
 from charloom.core.common.types import Array
 
 
@@ -52,8 +52,7 @@ class RNN(Cell[RNNStep]):
 
     def backward(self, params: Params, grads: Params) -> tuple[Array, Array]:
         W, add, multiply = params["W"], np.add, np.multiply
-        h, da = self.h[1:], self.input_projection
-        np.subtract(1, multiply(h, h, da), da)  # tanh'(a_t) from its value h_t, for all time steps
+        da = tanh_slope(self.h[1:], self.input_projection)  # for all time steps at once
 
         dh_next = time_step_view(self.dh_next)
         dh_next[...] = 0
