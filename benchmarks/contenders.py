@@ -17,9 +17,9 @@ from benchmarks.tasks import Task
 from charloom import textbook
 from charloom.adapters.command import start_worker
 from charloom.core.network.sampling import sample
+from charloom.core.training import WorkerPool
 from charloom.core.training.optimizers import OPTIMIZERS, Optimizer
 from charloom.core.training.training import Training
-from charloom.core.training.workers import Crew
 
 BETAS = (0.9, 0.999)
 PORTION = 50  # characters in a portion of sampling
@@ -50,7 +50,7 @@ def textbook_updates(task: Task) -> Iterator[float]:
         yield loss
 
 
-def charloom_training(task: Task, pool: Crew | None = None) -> Training:
+def charloom_training(task: Task, pool: WorkerPool | None = None) -> Training:
     """The task as charloom's own training runs it."""
     network = pool.network if pool else task.network()
     options: dict[str, Any] = {"epsilon": task.epsilon}
@@ -63,12 +63,12 @@ def charloom_training(task: Task, pool: Crew | None = None) -> Training:
         clip_value=task.clip_value,
         **options,
     )
-    return Training(network, optimizer, task.ids, seq_length=task.T, batch_size=task.B, smoothing=0.999, crew=pool)
+    return Training(network, optimizer, task.ids, seq_length=task.T, batch_size=task.B, smoothing=0.999, pool=pool)
 
 
 def charloom_updates(task: Task) -> Iterator[float]:
     """The training of charloom itself; instead of several threads it has as many processes with a thread each."""
-    pool = Crew(
+    pool = WorkerPool(
         task.network(),
         seq_length=task.T,
         batch_size=task.B,
