@@ -1,8 +1,8 @@
 # charloom's commands. `make help` lists them. They need Python 3.11 or newer, git and make, and no activated environment.
 #
-# The environment stands in .venv, built from requirements.lock when first needed and brought up to date when the lock
-# changes. Tools are started as `python -m`, never by the scripts in .venv/bin: those hold the folder's absolute path, so a
-# .venv that was moved would break them.
+# The environment is in .venv. It is built from requirements.lock when first needed, and updated when the lock file
+# changes. Tools are started as `python -m`, not by the scripts in .venv/bin: those contain the folder's absolute path and
+# break when .venv is moved.
 
 PYTHON ?= python3
 ARGS ?=
@@ -19,24 +19,24 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_SITE_CACHE_DIR := $(CURDIR)/.dvc/tmp/site-cache
 unexport PYTHONHOME
 
-# An environment whose interpreter went away is built again even where its stamp is fresh.
+# An environment whose interpreter is gone is rebuilt even if its stamp is fresh.
 BROKEN := $(shell .venv/bin/python -c '' 2>/dev/null || echo broken)
 
 .PHONY: help repro test lint bench ui sweep clean force
 .DEFAULT_GOAL := help
 
 help:
-	@echo 'make repro   run the whole pipeline (dvc repro); what has not changed is not run again'
+	@echo 'make repro   run the whole pipeline (dvc repro); only what changed is run again'
 	@echo 'make test    run every test; make test ARGS="-k gradient -x" passes options to pytest'
 	@echo 'make lint    ruff, mypy and import-linter'
-	@echo 'make bench   measure speed against its rivals'
+	@echo 'make bench   measure the speed, compared with other implementations'
 	@echo 'make ui      open the MLflow UI on the recorded runs'
 	@echo 'make sweep   train every combination of $(SWEEP)'
 	@echo '             make sweep SWEEP="model=gru seed=1,2,3" for another'
-	@echo 'make clean   remove the caches of the tools; results, runs and .venv stay'
+	@echo 'make clean   remove the caches of the tools; results, runs and .venv are kept'
 	@echo
-	@echo 'The first command builds .venv from requirements.lock, with python3 or the one in PYTHON=python3.12.'
-	@echo 'To build it anew, delete .venv.'
+	@echo 'The first command builds .venv from requirements.lock with python3; PYTHON=python3.12 names another.'
+	@echo 'To rebuild it, delete .venv.'
 
 repro: $(STAMP)
 	@python -m dvc repro $(ARGS)
@@ -63,7 +63,7 @@ clean:
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
-# setuptools comes first, out of the same lock: what has no wheel is then built with it instead of with whatever is newest.
+# setuptools comes first, from the same lock file: packages without a wheel are then built with it, not with the newest.
 $(STAMP): requirements.lock $(if $(BROKEN),force)
 	@test ! -e .venv/unfinished && .venv/bin/python -c 'import pip' 2>/dev/null || { \
 	    "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

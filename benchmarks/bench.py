@@ -1,15 +1,15 @@
-"""How fast charloom is, beside its rivals: the same weights, the same text, the same run.
+"""How fast charloom is, compared with other implementations: the same weights, the same text, the same run.
 
     python benchmarks/bench.py [--only a,b] [--rounds 9] [--quick] [--full]      or      make bench ARGS=--quick
 
     a  an update at the reference settings       d  preparing a large text
     b  an update with many units and streams     e  how the cost of a character grows
-    c  sampling                                  f  each phase's share of an update
+    c  sampling                                  f  the parts of an update
 
 The contenders take turns in rounds, so that whatever else the machine does meets all of them; a figure is the median of
 its rounds, a ratio the median of the rounds' ratios. Before anything is timed, all must find the same losses for the
-first two windows, with one update between them. Prints tables in Markdown; they, every round's figure and a figure of
-the ratios go to `outputs/bench/`.
+first two windows, with one update between them. Prints tables in Markdown, and writes them, the figures of every round
+and a chart of the ratios to `outputs/bench/`.
 
 A benchmark is a function of the `Arguments` and the `Text` that returns a `Table`; a new one is a line in `BENCHMARKS`.
 """
@@ -56,9 +56,7 @@ def machine() -> dict[str, str]:
         "CPU": f"{cpu}, {os.cpu_count()} cores",
         "Python": platform.python_version(),
         "NumPy": version("numpy"),
-        "matrix library": ", ".join(
-            f"{i['internal_api']} {i['version']}" for i in threadpool_info() if i["user_api"] == "blas"
-        ),
+        "BLAS": ", ".join(f"{i['internal_api']} {i['version']}" for i in threadpool_info() if i["user_api"] == "blas"),
     }
     for name, distribution in (("PyTorch", "torch"), ("JAX", "jax")):
         try:
@@ -72,17 +70,17 @@ def machine() -> dict[str, str]:
 
 def parse(argv: list[str]) -> tuple[list[str], Arguments]:
     """The benchmarks to run, and how."""
-    parser = argparse.ArgumentParser(description="charloom and its rivals side by side")
+    parser = argparse.ArgumentParser(description="The speed of charloom, compared with other implementations.")
     parser.add_argument("--only", default=",".join(BENCHMARKS), help="benchmarks to run, such as a,b (default all)")
     parser.add_argument("--rounds", type=int, default=9, help="rounds in which the contenders take turns (default 9)")
-    parser.add_argument("--quick", action="store_true", help="two short rounds: whether it runs, not how fast")
+    parser.add_argument("--quick", action="store_true", help="two short rounds, to see that everything runs")
     parser.add_argument("--full", action="store_true", help="prepare a text of 1 GB too")
     given = parser.parse_args(argv)
     if given.rounds < 1:
-        parser.error(f"--rounds must be 1 or more: {given.rounds}")
+        parser.error(f"--rounds must be 1 or more, got {given.rounds}")
     chosen = given.only.split(",")
     if unknown := [letter for letter in chosen if letter not in BENCHMARKS]:
-        parser.error(f"--only must be letters of {', '.join(BENCHMARKS)}: {unknown[0]!r}")
+        parser.error(f"--only must be letters out of {', '.join(BENCHMARKS)}, got {unknown[0]!r}")
     if given.quick:
         arguments = Arguments(rounds=2, updates=20, characters=500, seconds=0.02, megabytes=[3], quick=True)
     else:
@@ -108,8 +106,8 @@ def main() -> None:
                 sys.exit(f"bench: {error}")
             print(tables[letter].markdown(), flush=True)
     note = (
-        f"Medians of {arguments.rounds} rounds, where a table does not say other; each contender in a process of its "
-        "own, with its table's threads. " + " · ".join(f"{name}: {value}" for name, value in facts.items())
+        f"Medians of {arguments.rounds} rounds unless a table says otherwise; each contender runs in a process of its "
+        "own, with the threads that its table names. " + " · ".join(f"{name}: {value}" for name, value in facts.items())
     )
     print(note)
 
@@ -122,7 +120,7 @@ def main() -> None:
     }
     (OUTPUT / "bench.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     if panels := {table.title.split(":")[0]: table.ratios for table in tables.values() if table.ratios}:
-        from benchmarks.figure import draw_ratios  # here: matplotlib, which no measuring process shall hold
+        from benchmarks.figure import draw_ratios  # here, because the measuring processes do without matplotlib
 
         draw_ratios(panels, OUTPUT / "bench.png")
 

@@ -1,11 +1,11 @@
-"""charloom and its rivals: each a function of a `Task` that yields the loss of one update after the other, for ever.
+"""charloom and what it is compared with: each a function of a `Task` that yields the loss of update after update.
 
-All begin with the same weights, read the same windows and follow the same rule; a loss is in nats per window, the mean
-over the streams. Those at the end do other work than updates, and yield nothing of note.
+They never end. All start from the same weights, read the same windows and follow the same update rule; a loss is in
+nats per window, the mean over the streams. Those at the end do other work than updates; what they yield means nothing.
 """
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -50,9 +50,9 @@ def textbook_updates(task: Task) -> Iterator[float]:
         yield loss
 
 
-def charloom_training(task: Task, crew: Crew | None = None) -> Training:
+def charloom_training(task: Task, pool: Crew | None = None) -> Training:
     """The task as charloom's own training runs it."""
-    network = crew.network if crew else task.network()
+    network = pool.network if pool else task.network()
     options: dict[str, Any] = {"epsilon": task.epsilon}
     if task.optimizer == "adam":
         options |= {"beta1": BETAS[0], "beta2": BETAS[1], "weight_decay": 0.0}
@@ -63,25 +63,25 @@ def charloom_training(task: Task, crew: Crew | None = None) -> Training:
         clip_value=task.clip_value,
         **options,
     )
-    return Training(network, optimizer, task.ids, seq_length=task.T, batch_size=task.B, smoothing=0.999, crew=crew)
+    return Training(network, optimizer, task.ids, seq_length=task.T, batch_size=task.B, smoothing=0.999, crew=pool)
 
 
 def charloom_updates(task: Task) -> Iterator[float]:
-    """What charloom's own training does; more than one thread it uses as processes with a thread each."""
-    crew = Crew(
+    """The training of charloom itself; instead of several threads it has as many processes with a thread each."""
+    pool = Crew(
         task.network(),
         seq_length=task.T,
         batch_size=task.B,
         workers=task.threads,
         initializer=partial(start_worker, 1),
     )
-    with threadpool_limits(1), crew:
-        for update in charloom_training(task, crew).updates():
+    with threadpool_limits(1), pool:
+        for update in charloom_training(task, pool).updates():
             yield update.loss
 
 
 def torch_default_updates(task: Task) -> Iterator[float]:
-    """PyTorch, eager, with its optimizer as it comes."""
+    """PyTorch, eager, with its default optimizer."""
     return torch_updates(task, fused=None)
 
 
@@ -94,21 +94,21 @@ def torch_updates(task: Task, fused: bool | None = True) -> Iterator[float]:
     layer = {"rnn": torch.nn.RNN, "gru": torch.nn.GRU, "lstm": torch.nn.LSTM}[task.cell](task.K, m, dtype=dtype)
     output = torch.nn.Linear(m, task.K, dtype=dtype)
 
-    def in_its_order(rows: Any) -> Any:
-        """PyTorch's LSTM has its gates in the order i, f, g, o; charloom's o, i, f, g."""
+    def in_torch_order(rows: Any) -> Any:
+        """PyTorch's LSTM has its gates in the order i, f, g, o; charloom's has o, i, f, g."""
         return torch.roll(rows, -m, 0) if task.cell == "lstm" else rows
 
     with torch.no_grad():
-        layer.weight_hh_l0.copy_(in_its_order(params["W"]))
-        layer.weight_ih_l0.copy_(in_its_order(params["U"]))
-        layer.bias_ih_l0.copy_(in_its_order(params["b"]))
+        layer.weight_hh_l0.copy_(in_torch_order(params["W"]))
+        layer.weight_ih_l0.copy_(in_torch_order(params["U"]))
+        layer.bias_ih_l0.copy_(in_torch_order(params["b"]))
         layer.bias_hh_l0.zero_()
         output.weight.copy_(params["V"])
         output.bias.copy_(params["c"])
-    # The model has one bias where PyTorch has two, but for the candidate of a GRU.
+    # charloom has one bias where PyTorch has two, except for a GRU's candidate.
     if task.cell == "gru":
-        of_candidate = (torch.arange(3 * m) >= 2 * m).to(dtype)
-        layer.bias_hh_l0.register_hook(lambda grad: grad * of_candidate)
+        is_candidate = (torch.arange(3 * m) >= 2 * m).to(dtype)
+        layer.bias_hh_l0.register_hook(lambda grad: grad * is_candidate)
     else:
         layer.bias_hh_l0.requires_grad_(False)
     trained = [p for p in (*layer.parameters(), *output.parameters()) if p.requires_grad]
@@ -137,7 +137,7 @@ def torch_updates(task: Task, fused: bool | None = True) -> Iterator[float]:
 def torch_compiled_updates(task: Task) -> Iterator[float]:
     """PyTorch, torch.compile: the plain cell's equations in a loop over time, which the compiler unrolls.
 
-    Not nn.RNN: the compiler finds no graph in it.
+    Not nn.RNN, in which the compiler finds no graph.
     """
     torch: Any = importlib.import_module("torch")
     torch.set_num_threads(task.threads)
@@ -147,11 +147,11 @@ def torch_compiled_updates(task: Task) -> Iterator[float]:
     optimizer = _torch_optimizer(torch, list(params.values()), task, fused=True)
 
     @torch.compile  # type: ignore[untyped-decorator]
-    def loss_of(params: Any, inputs: Any, targets: Any, h: Any) -> Any:
-        drive = params["U"].T[inputs] + params["b"]  # (T, m)
+    def window_loss(params: Any, inputs: Any, targets: Any, h: Any) -> Any:
+        input_projection = params["U"].T[inputs] + params["b"]  # (T, m)
         hs = []
         for t in range(T):
-            h = torch.tanh(params["W"] @ h + drive[t])
+            h = torch.tanh(params["W"] @ h + input_projection[t])
             hs.append(h)
         o = torch.stack(hs) @ params["V"].T + params["c"]
         return torch.nn.functional.cross_entropy(o, targets, reduction="sum"), h
@@ -161,9 +161,9 @@ def torch_compiled_updates(task: Task) -> Iterator[float]:
         if start == 0:
             h = torch.zeros(task.m, dtype=dtype)
         optimizer.zero_grad()
-        # Copies: a window that begins elsewhere in memory is aligned otherwise, and would be compiled anew.
+        # Copies: a window that starts at another address may be aligned differently, and would be recompiled.
         inputs, targets = ids[start : start + T].clone(), ids[start + 1 : start + T + 1].clone()
-        loss, h = loss_of(params, inputs, targets, h)
+        loss, h = window_loss(params, inputs, targets, h)
         h = h.detach()
         loss.backward()
         if task.clip_value is not None:
@@ -181,60 +181,18 @@ def _torch_optimizer(torch: Any, trained: list[Any], task: Task, fused: bool | N
 def jax_updates(task: Task) -> Iterator[float]:
     """JAX: one jitted function for the whole update, a scan over time, all buffers donated, the text on the device.
 
-    Its dispatch is JAX's default, asynchronous; every loss is read at once.
+    Dispatch is asynchronous, as JAX has it by default; every loss is read at once.
     """
     jax: Any = importlib.import_module("jax")
     jnp: Any = importlib.import_module("jax.numpy")
     jax.config.update("jax_enable_x64", True)
-    m, T, B, K, dtype = task.m, task.T, task.B, task.K, task.dtype
-    batch = () if B == 1 else (B,)  # vectors for one stream
-
-    def step_of(params: Any, state: Any, drive_t: Any) -> Any:
-        h = state[0]
-        product = h @ params["W"].T
-        if task.cell == "rnn":
-            h = jnp.tanh(product + drive_t)
-            return (h,), h
-        if task.cell == "gru":
-            rz = jax.nn.sigmoid(product[..., : 2 * m] + drive_t[..., : 2 * m])
-            r, z = rz[..., :m], rz[..., m:]
-            n = jnp.tanh(r * (product[..., 2 * m :] + params["bn"]) + drive_t[..., 2 * m :])
-            h = n + z * (h - n)
-            return (h,), h
-        a = product + drive_t
-        oif = jax.nn.sigmoid(a[..., : 3 * m])
-        o, i, f = oif[..., :m], oif[..., m : 2 * m], oif[..., 2 * m :]
-        c = f * state[1] + i * jnp.tanh(a[..., 3 * m :])
-        h = o * jnp.tanh(c)
-        return (h, c), h
-
-    def loss_of(params: Any, inputs: Any, targets: Any, state: Any) -> Any:
-        drive = jax.nn.one_hot(inputs, K, dtype=dtype) @ params["U"].T + params["b"]  # (T, B, gates·m)
-        state, hs = jax.lax.scan(lambda state, drive_t: step_of(params, state, drive_t), state, drive)
-        log_p = jax.nn.log_softmax(hs @ params["V"].T + params["c"])  # (T, B, K)
-        return -(log_p * jax.nn.one_hot(targets, K, dtype=dtype)).sum() / B, state
-
-    def adagrad(params: Any, grads: Any, slots: Any, n: Any) -> Any:
-        (s,) = slots
-        s = jax.tree.map(lambda s, g: s + g * g, s, grads)
-        eta, epsilon = task.learning_rate, task.epsilon
-        return jax.tree.map(lambda p, g, s: p - eta * g / jnp.sqrt(s + epsilon), params, grads, s), (s,)
-
-    def adam(params: Any, grads: Any, slots: Any, n: Any) -> Any:
-        mean, square = slots
-        beta1, beta2 = BETAS
-        mean = jax.tree.map(lambda s, g: beta1 * s + (1 - beta1) * g, mean, grads)
-        square = jax.tree.map(lambda s, g: beta2 * s + (1 - beta2) * g * g, square, grads)
-        eta = (task.learning_rate / (1 - beta1**n)).astype(dtype)
-        root = (1 / jnp.sqrt(1 - beta2**n)).astype(dtype)
-        params = jax.tree.map(lambda p, mu, v: p - eta * mu / (jnp.sqrt(v) * root + task.epsilon), params, mean, square)
-        return params, (mean, square)
-
-    rule, slot_count = {"adagrad": (adagrad, 1), "adam": (adam, 2)}[task.optimizer]
+    T, dtype = task.T, task.dtype
+    batch = () if task.B == 1 else (task.B,)  # vectors for one stream
+    window_loss, (rule, slot_count) = _jax_window_loss(jax, task), _jax_optimizer(jax, task)
 
     def update(params: Any, slots: Any, state: Any, position: Any, n: Any, streams: Any) -> Any:
         window = jax.lax.dynamic_slice_in_dim(streams, position, T + 1)
-        (loss, state), grads = jax.value_and_grad(loss_of, has_aux=True)(params, window[:-1], window[1:], state)
+        (loss, state), grads = jax.value_and_grad(window_loss, has_aux=True)(params, window[:-1], window[1:], state)
         if task.clip_value is not None:
             grads = jax.tree.map(lambda g: jnp.clip(g, -task.clip_value, task.clip_value), grads)
         n = n + 1
@@ -247,12 +205,69 @@ def jax_updates(task: Task) -> Iterator[float]:
     compiled = jax.jit(update, donate_argnums=(0, 1, 2, 3, 4))
     params = {name: jnp.asarray(array) for name, array in task.params().items()}
     slots = tuple(jax.tree.map(jnp.zeros_like, params) for _ in range(slot_count))
-    state = tuple(jnp.zeros((*batch, m), dtype) for _ in range(2 if task.cell == "lstm" else 1))
+    state = tuple(jnp.zeros((*batch, task.m), dtype) for _ in range(2 if task.cell == "lstm" else 1))
     position, n = jnp.asarray(0), jnp.asarray(0)
     streams = jnp.asarray(task.streams().reshape(-1, *batch).astype(np.int32))
     while True:
         params, slots, state, position, n, loss = compiled(params, slots, state, position, n, streams)
         yield float(loss)
+
+
+def _jax_window_loss(jax: Any, task: Task) -> Callable[..., Any]:
+    """The loss of a window as a function of params, inputs, targets and state, with the state after it."""
+    jnp, m, dtype = jax.numpy, task.m, task.dtype
+
+    def time_step(params: Any, state: Any, projection: Any) -> Any:
+        h = state[0]
+        product = h @ params["W"].T
+        if task.cell == "rnn":
+            h = jnp.tanh(product + projection)
+            return (h,), h
+        if task.cell == "gru":
+            rz = jax.nn.sigmoid(product[..., : 2 * m] + projection[..., : 2 * m])
+            r, z = rz[..., :m], rz[..., m:]
+            n = jnp.tanh(r * (product[..., 2 * m :] + params["bn"]) + projection[..., 2 * m :])
+            h = n + z * (h - n)
+            return (h,), h
+        a = product + projection
+        oif = jax.nn.sigmoid(a[..., : 3 * m])
+        o, i, f = oif[..., :m], oif[..., m : 2 * m], oif[..., 2 * m :]
+        c = f * state[1] + i * jnp.tanh(a[..., 3 * m :])
+        h = o * jnp.tanh(c)
+        return (h, c), h
+
+    def window_loss(params: Any, inputs: Any, targets: Any, state: Any) -> Any:
+        one_hot_inputs, one_hot_targets = (jax.nn.one_hot(ids, task.K, dtype=dtype) for ids in (inputs, targets))
+        input_projection = one_hot_inputs @ params["U"].T + params["b"]  # (T, B, gates·m)
+        state, hs = jax.lax.scan(partial(time_step, params), state, input_projection)
+        log_p = jax.nn.log_softmax(hs @ params["V"].T + params["c"])  # (T, B, K)
+        return -(log_p * one_hot_targets).sum() / task.B, state
+
+    return window_loss
+
+
+def _jax_optimizer(jax: Any, task: Task) -> tuple[Callable[..., Any], int]:
+    """The update rule, and how many arrays of state it has for each parameter."""
+    jnp, eta = jax.numpy, task.learning_rate
+
+    def adagrad(params: Any, grads: Any, slots: Any, n: Any) -> Any:
+        (s,) = slots
+        s = jax.tree.map(lambda s, g: s + g * g, s, grads)
+        return jax.tree.map(lambda p, g, s: p - eta * g / jnp.sqrt(s + task.epsilon), params, grads, s), (s,)
+
+    def adam(params: Any, grads: Any, slots: Any, n: Any) -> Any:
+        mean, square = slots
+        beta1, beta2 = BETAS
+        mean = jax.tree.map(lambda s, g: beta1 * s + (1 - beta1) * g, mean, grads)
+        square = jax.tree.map(lambda s, g: beta2 * s + (1 - beta2) * g * g, square, grads)
+        rate = (eta / (1 - beta1**n)).astype(task.dtype)
+        root = (1 / jnp.sqrt(1 - beta2**n)).astype(task.dtype)
+        params = jax.tree.map(
+            lambda p, mu, v: p - rate * mu / (jnp.sqrt(v) * root + task.epsilon), params, mean, square
+        )
+        return params, (mean, square)
+
+    return {"adagrad": (adagrad, 1), "adam": (adam, 2)}[task.optimizer]
 
 
 def jax_waiting_updates(task: Task) -> Iterator[float]:
@@ -262,7 +277,7 @@ def jax_waiting_updates(task: Task) -> Iterator[float]:
 
 
 def matrix_products(task: Task) -> Iterator[float]:
-    """Products of two large matrices: what the machine reaches where nothing else is to do."""
+    """Products of two large matrices: the speed that the machine reaches when there is nothing else to do."""
     rng = np.random.default_rng(1)
     a, b = (rng.random((PRODUCT_SIZE, PRODUCT_SIZE)).astype(task.dtype) for _ in range(2))
     out = np.empty_like(a)
@@ -272,7 +287,7 @@ def matrix_products(task: Task) -> Iterator[float]:
 
 
 def textbook_sampling(task: Task) -> Iterator[float]:
-    """The textbook network writes portions of one stream."""
+    """Portions of one stream, sampled by the textbook network."""
     params = {name: array.reshape(len(array), -1) for name, array in task.params().items()}
     state, rng = textbook.zero_state(task.m, dtype=task.dtype), np.random.default_rng(1)
     while True:
@@ -281,7 +296,7 @@ def textbook_sampling(task: Task) -> Iterator[float]:
 
 
 def charloom_sampling(task: Task) -> Iterator[float]:
-    """Portions of B streams, written by charloom."""
+    """Portions of B streams, sampled by charloom."""
     network = task.network()
     stream = sample(network, [0] * task.B, network.zero_state(task.B), rng=np.random.default_rng(1))
     while True:

@@ -1,4 +1,4 @@
-"""The figure of the benchmarks: how many times as fast as each rival charloom is. Knows nothing of the measuring."""
+"""The chart of the benchmarks: how many times as fast as each baseline charloom is. Knows nothing about measuring."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,9 +32,9 @@ def draw_ratios(panels: Mapping[str, Mapping[str, float]], path: Path) -> None:
                 color=INK,
                 fontsize=9,
             )
-        least, greatest = min(0.5, *values), max(2, *values)
-        room = (greatest / least) ** 0.18  # for what is written beside the bars
-        low, high = least / room, greatest * room
+        lowest, highest = min(0.5, *values), max(2, *values)
+        room = (highest / lowest) ** 0.18  # for the labels beside the bars
+        low, high = lowest / room, highest * room
         axes.set_xscale("log")
         axes.set_xlim(low, high)
         shown = [tick for tick in TICKS if low < tick < high]

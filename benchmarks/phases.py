@@ -1,4 +1,4 @@
-"""(f) Where the time of an update goes at the reference settings: charloom as it is, a clock between its parts."""
+"""(f) Where the time of an update goes at the reference settings: charloom itself, with a clock between its parts."""
 
 import statistics
 import time
@@ -11,10 +11,10 @@ from threadpoolctl import threadpool_limits
 from benchmarks.contenders import charloom_training
 from benchmarks.tasks import Arguments, Table, Task, Text
 
-# What ends at each reading of the clock, in the order of an update.
+# The phase that ends at each reading of the clock, in the order of an update.
 PHASES = (
     "reading the window",
-    "gather of the input drive",
+    "input projection",
     "recurrence, forward",
     "output and loss",
     "checks",
@@ -23,28 +23,28 @@ PHASES = (
     "products for the weights",
     "before the optimizer",
     "optimizer",
-    "noting the update",
+    "recording the update",
 )
-OWN_TIME = ("reading the window", "checks", "before the optimizer", "noting the update")
-REST = "the loop around it"
+OWN_TIME = ("reading the window", "checks", "before the optimizer", "recording the update")
+REST = "the loop around them"
 
 
 def phases(arguments: Arguments, text: Text) -> Table:
-    """Each phase's share of an update with m = 100, T = 25, B = 1."""
+    """How long each phase of an update takes, with m = 100, T = 25, B = 1."""
     table = Table(
         f"(f) Where the time goes: m = 100, T = 25, B = 1, K = {text.K}, AdaGrad, 1 thread",
-        ["phase", "float64, µs", "share", "float32, µs", "share"],
+        ["phase", "float64, µs", "percent", "float32, µs", "percent"],
         unit="microseconds per update",
-        note="Medians of the rounds; reading the clock takes part of it, some two microseconds of an update.",
+        note="Medians of the rounds. Reading the clock is included: some two microseconds of an update.",
     )
     columns = []
     for dtype in ("float64", "float32"):
         rounds = _rounds(Task(text.ids, text.K, dtype), arguments)
-        medians = {phase: statistics.median(of_phase) for phase, of_phase in rounds.items()}
+        medians = {phase: statistics.median(times) for phase, times in rounds.items()}
         total = sum(medians.values())
         columns.append({phase: [f"{us:.1f}", f"{100 * us / total:.0f} %"] for phase, us in medians.items()})
         columns[-1]["the whole update"] = [f"{total:.1f}", ""]
-        table.rounds |= {f"{phase}, {dtype}": of_phase for phase, of_phase in rounds.items()}
+        table.rounds |= {f"{phase}, {dtype}": times for phase, times in rounds.items()}
     table.rows = [[phase, *columns[0][phase], *columns[1][phase]] for phase in columns[0]]
     return table
 
@@ -77,7 +77,7 @@ def _rounds(task: Task, arguments: Arguments) -> dict[str, list[float]]:
 
 
 def _between_readings(work: Callable[..., Any], readings: list[float]) -> Callable[..., Any]:
-    """The same work, with the clock read before it and after it."""
+    """The same work, with the clock read before and after."""
     clock = time.perf_counter
 
     def timed(*args: Any) -> Any:

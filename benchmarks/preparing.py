@@ -1,4 +1,4 @@
-"""(d) Preparing a large text: how long it takes, and the memory that it takes."""
+"""(d) Preparing a large text: its time and its memory."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from benchmarks.tasks import ROOT, Arguments, Table, Text
 
 ROUNDS = 3
 
-# The peak is read as VmHWM where there is one: on Linux, ru_maxrss of a process begins at that of its parent.
+# The peak is VmHWM where the system has it: on Linux, a process's ru_maxrss starts at its parent's.
 PREPARE = """
 import json, re, resource, sys, time
 from pathlib import Path
@@ -34,7 +34,7 @@ def preparing(arguments: Arguments, text: Text) -> Table:
         "(d) Preparing a text: the bundled one's sentences, shuffled",
         ["MB", "rounds", "s, median", "MB/s", "peak memory of the process, MB"],
         unit="seconds",
-        note="MB are 10⁶ bytes. The process holds Python and NumPy too, which take some 30 MB.",
+        note="MB are 10⁶ bytes. The memory includes some 30 MB for Python and NumPy.",
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     for megabytes in arguments.megabytes:
@@ -57,7 +57,7 @@ def preparing(arguments: Arguments, text: Text) -> Table:
 
 
 def write_shuffled(path: Path, size: int) -> None:
-    """Write the bundled text's sentences in a new order, again and again, `size` bytes or up to a sentence more."""
+    """Write `size` bytes: the bundled text's sentences over and over, in a new order each time."""
     text = (ROOT / "data" / "corpus.txt").read_text(encoding="utf-8")
     sentences = re.split(r"(?<=[.!?])\s+", text)
     rng, written = random.Random(1), 0

@@ -1,4 +1,4 @@
-"""Speed in rounds: updates at the reference settings, large ones, sampling, and how the cost of a character grows."""
+"""Speed in rounds: updates at the reference settings, updates of larger networks, sampling, and the cost of growth."""
 
 import statistics
 from contextlib import ExitStack
@@ -13,13 +13,13 @@ from benchmarks.tasks import Arguments, Table, Task, Text
 from benchmarks.workers import Contender, Unable, Worker, take_turns, updates_within
 
 OWN = "charloom"
-# Relative; of the first two windows. Where a gradient is next to nothing it matters to AdaGrad whether ε stands inside
-# the root, as in charloom, or outside, as in PyTorch: 2e-6 in the second loss.
+# Relative tolerance for the losses of the first two windows. Where a gradient is nearly zero, it matters to AdaGrad
+# whether ε is inside the root, as in charloom, or outside, as in PyTorch: 2e-6 in the second loss.
 SAME_LOSS = {"float64": 1e-4, "float32": 1e-3}
 LARGE_THREADS = 2
-SHORT_ROUNDS = 2  # at the reference settings, in place of one: what else the machine does comes and goes in seconds
+SHORT_ROUNDS = 2  # for each round at the reference settings: the load of the machine changes within seconds
 
-# Name, the distribution that it needs, and what runs it. charloom stands where it is measured against.
+# Name, the distribution that it needs, and the function that runs it.
 AT_REFERENCE: list[tuple[str, str, Contender]] = [
     ("textbook loops", "numpy", contenders.textbook_updates),
     (OWN, "numpy", contenders.charloom_updates),
@@ -43,7 +43,7 @@ class WrongLoss(Exception):
 
 
 def begin(workers: dict[str, Worker], task: Task) -> tuple[dict[str, Worker], dict[str, str]]:
-    """Let each worker take up the task; those that can, and why the others cannot. Raises WrongLoss."""
+    """Give each worker the task; returns those that can do it, and why the others cannot. Raises WrongLoss."""
     losses, unable = {}, {}
     for name, worker in workers.items():
         try:
@@ -55,7 +55,7 @@ def begin(workers: dict[str, Worker], task: Task) -> tuple[dict[str, Worker], di
     dtype, expected = task.dtype, losses[OWN]
     for name, found in losses.items():
         if not np.allclose(found, expected, rtol=SAME_LOSS[dtype], atol=0):
-            raise WrongLoss(f"{name} has the losses {found} in the first updates ({dtype}), charloom has {expected}")
+            raise WrongLoss(f"the first losses of {name} ({dtype}) must be charloom's, {expected}, got {found}")
     return {name: worker for name, worker in workers.items() if name in losses}, unable
 
 
@@ -78,35 +78,35 @@ def reference_updates(arguments: Arguments, text: Text) -> Table:
             rounds = take_turns(able, dict.fromkeys(able, arguments.updates), count)
         for name in workers:
             if name in unable:
-                table.rows.append([name, dtype, f"does not work here: {unable[name]}", "", ""])
+                table.rows.append([name, dtype, f"unavailable: {unable[name]}", "", ""])
                 continue
-            of_name = [1e6 * took for took in rounds[name]]
-            ratio = _ratio(rounds, name)
-            table.rows.append([name, dtype, f"{statistics.median(of_name):.0f}", _spread(of_name), _times(name, ratio)])
-            table.rounds[f"{name}, {dtype}"] = of_name
+            microseconds = [1e6 * seconds for seconds in rounds[name]]
+            median, ratio = statistics.median(microseconds), _ratio(rounds, name)
+            table.rows.append([name, dtype, f"{median:.0f}", _spread(microseconds), _times(name, ratio)])
+            table.rounds[f"{name}, {dtype}"] = microseconds
             if name != OWN:
                 table.ratios[f"{name}, {dtype}"] = ratio
     return table
 
 
 def large_updates(arguments: Arguments, text: Text) -> Table:
-    """(b) One update with m = 128 … 512 and many streams, for every cell."""
+    """(b) One update with m from 128 to 512 and many streams, for every cell."""
     names = [name for name, _, _ in LARGE]
     table = Table(
-        f"(b) One update of many units and streams: T = 64, K = {text.K}, float32, Adam, {LARGE_THREADS} cores",
+        f"(b) One update with many units and streams: T = 64, K = {text.K}, float32, Adam, {LARGE_THREADS} cores",
         [
             "",
             *(f"{name}, ms" for name in names),
             *(f"charloom is faster than {name} by" for name in names if name != OWN),
             "charloom, GFLOP/s",
             f"product of {contenders.PRODUCT_SIZE}×{contenders.PRODUCT_SIZE}, GFLOP/s",
-            "charloom's share",
+            "charloom, % of the product's speed",
         ],
         unit="milliseconds per update; of the matrix product, per product",
-        note="Medians. GFLOP/s: two operations for each multiply-add of charloom's matrix products, over the whole "
-        "time of an update. charloom: two processes that share the streams; the others: two threads. JAX: a scan, "
-        "jitted, asynchronous dispatch off. An LSTM has the most work beside its products: PyTorch does it in one "
-        "kernel for each step, while charloom's gates go through memory between NumPy's operations.",
+        note="Medians. GFLOP/s: two operations for each multiply-add of charloom's matrix products, divided by the "
+        "time of the whole update. charloom: two processes with half of the streams each; the others: two threads. "
+        "JAX: a jitted scan, asynchronous dispatch off. An LSTM has the most work besides its products: PyTorch does "
+        "it in one kernel per time step, while charloom's gates go through memory between NumPy's operations.",
     )
     with ExitStack() as stack:
         workers = {
@@ -136,69 +136,69 @@ def large_updates(arguments: Arguments, text: Text) -> Table:
 
 def _add_large(table: Table, arguments: Arguments, task: Task, workers: dict[str, Worker]) -> None:
     """One row: a cell of one size."""
-    rivals = {name: worker for name, worker in workers.items() if name != PRODUCT}
-    able, unable = begin(rivals, task)
+    compared = {name: worker for name, worker in workers.items() if name != PRODUCT}
+    able, unable = begin(compared, task)
     workers[PRODUCT].begin(task)
     updates = dict.fromkeys(able, updates_within(workers[OWN], arguments.seconds))
     able[PRODUCT] = workers[PRODUCT]
     updates[PRODUCT] = updates_within(workers[PRODUCT], arguments.seconds / 2)
     rounds = take_turns(able, updates, arguments.rounds)
-    took = {name: statistics.median(of_name) for name, of_name in rounds.items()}
+    took = {name: statistics.median(seconds) for name, seconds in rounds.items()}
     label = f"{task.cell}, m = {task.m}, B = {task.B}"
-    ratios = {name: _ratio(rounds, name) for name in rivals if name != OWN and name in took}
+    ratios = {name: _ratio(rounds, name) for name in compared if name != OWN and name in took}
     reached, limit = task.operations / took[OWN] / 1e9, 2 * contenders.PRODUCT_SIZE**3 / took[PRODUCT] / 1e9
     table.rows.append(
         [
             label,
-            *(f"{1e3 * took[name]:.2f}" if name in took else f"does not work here: {unable[name]}" for name in rivals),
-            *(_times(name, ratios[name]) if name in ratios else "" for name in rivals if name != OWN),
+            *(f"{1e3 * took[name]:.2f}" if name in took else f"unavailable: {unable[name]}" for name in compared),
+            *(_times(name, ratios[name]) if name in ratios else "" for name in compared if name != OWN),
             f"{reached:.0f}",
             f"{limit:.0f}",
             f"{100 * reached / limit:.0f} %",
         ]
     )
-    table.rounds |= {f"{name}, {label}": [1e3 * took for took in of_name] for name, of_name in rounds.items()}
+    table.rounds |= {f"{name}, {label}": [1e3 * s for s in seconds] for name, seconds in rounds.items()}
     table.ratios |= {f"{name}, {label}": ratio for name, ratio in ratios.items()}
 
 
 def sampling(arguments: Arguments, text: Text) -> Table:
-    """(c) Characters written in a second, by one stream and by many, m = 100."""
+    """(c) Characters sampled per second, in one stream and in many, m = 100."""
     table = Table(
         f"(c) Sampling: m = 100, K = {text.K}, 1 thread",
-        ["", "type", "characters/s, median", "slowest and fastest round", "against the textbook"],
+        ["", "type", "characters/s, median", "slowest and fastest round", "compared with the textbook"],
         unit="characters per second, of all streams together",
     )
     for dtype in ("float64", "float32"):
         task = Task(text.ids, text.K, dtype)
-        writers: dict[str, tuple[Contender, int]] = {
+        samplers: dict[str, tuple[Contender, int]] = {
             TEXTBOOK: (contenders.textbook_sampling, 1),
             "charloom, 1 stream": (contenders.charloom_sampling, 1),
             "charloom, 64 streams": (contenders.charloom_sampling, 64),
         }
         with ExitStack() as stack:
             workers = {}
-            for name, (run, B) in writers.items():
+            for name, (run, B) in samplers.items():
                 workers[name] = stack.enter_context(Worker(run, needs="numpy", threads=1))
                 workers[name].begin(replace(task, B=B))
             portions = dict.fromkeys(workers, max(1, arguments.characters // contenders.PORTION))
             rounds = take_turns(workers, portions, arguments.rounds)
-        rates = {name: [contenders.PORTION * writers[name][1] / took for took in rounds[name]] for name in writers}
-        for name, of_name in rates.items():
-            ratio = statistics.median(own / other for own, other in zip(of_name, rates[TEXTBOOK], strict=True))
+        rates = {name: [contenders.PORTION * samplers[name][1] / took for took in rounds[name]] for name in samplers}
+        for name, own_rates in rates.items():
+            ratio = statistics.median(own / other for own, other in zip(own_rates, rates[TEXTBOOK], strict=True))
             times = "" if name == TEXTBOOK else f"{ratio:.2f}×"
-            table.rows.append([name, dtype, f"{statistics.median(of_name):,.0f}", _spread(of_name), times])
-            table.rounds[f"{name}, {dtype}"] = of_name
+            table.rows.append([name, dtype, f"{statistics.median(own_rates):,.0f}", _spread(own_rates), times])
+            table.rounds[f"{name}, {dtype}"] = own_rates
     return table
 
 
 def growth(arguments: Arguments, text: Text) -> Table:
-    """(e) What a character costs as one size after the other grows, the rest as in the reference."""
+    """(e) The cost of a character as one size grows and the others keep their reference values."""
     table = Table(
         "(e) Cost of a character while training, as one size grows and the others stay "
         "m = 100, T = 25, B = 1, float64, 1 thread",
-        ["", "value", "µs per character, median", "fastest and slowest round", "against the first"],
+        ["", "value", "µs per character, median", "fastest and slowest round", "relative to the first"],
         unit="microseconds per character",
-        note="The corpus is the bundled text over and over, read as a memory map, as training does.",
+        note="The corpus is the bundled text, repeated, and read as a memory map, as in training.",
     )
     task = Task(text.ids, text.K, "float64")
     sizes = [100_000, 1_000_000] if arguments.quick else [100_000, 1_000_000, 10_000_000, 100_000_000]
@@ -220,15 +220,15 @@ def growth(arguments: Arguments, text: Text) -> Table:
             rounds = take_turns(workers, updates, arguments.rounds)
         costs = {value: [1e6 * t / (tasks[value].T * tasks[value].B) for t in rounds[value]] for value in tasks}
         first = statistics.median(next(iter(costs.values())))
-        for value, of_value in costs.items():
-            median = statistics.median(of_value)
-            table.rows.append([axis, value, f"{median:.2f}", _spread(of_value, ".2f"), f"{median / first:.2f}×"])
-            table.rounds[f"{axis} = {value}"] = of_value
+        for value, cost in costs.items():
+            median = statistics.median(cost)
+            table.rows.append([axis, value, f"{median:.2f}", _spread(cost, ".2f"), f"{median / first:.2f}×"])
+            table.rounds[f"{axis} = {value}"] = cost
     return table
 
 
 def _repeated(text: Text, size: int) -> Path:
-    """A file with the text's ids over and over, of `size` characters."""
+    """A file of `size` ids: the text's own, repeated."""
     ids, path = np.load(text.ids), text.folder / f"{size}.npy"
     repeated = np.lib.format.open_memmap(path, mode="w+", dtype=ids.dtype, shape=(size,))
     for start in range(0, size, len(ids)):
@@ -247,7 +247,7 @@ def _spread(figures: list[float], form: str = ",.0f") -> str:
 
 
 def _times(name: str, ratio: float) -> str:
-    """How many times as fast charloom is; what is below 1 is said in words."""
+    """How many times as fast charloom is; a ratio below 1 is explained in words."""
     if name == OWN:
         return ""
     return f"{ratio:.2f}×" if ratio >= 1 else f"{ratio:.2f}× (charloom is slower)"

@@ -1,10 +1,10 @@
-"""The proof that a training survives: killed at random moments and run again, it ends with the same bytes.
+"""Demonstrates that training survives: killed at random moments and run again, it ends with the same bytes.
 
     python benchmarks/survival.py [--kills 20] [--corpus PATH] [--steps 20000] [--seed 1]
 
-One training at the reference's sizes (m = 100, T = 25) runs undisturbed; then as many others as there are kills are
-each ended with SIGKILL at a moment drawn evenly from the time that the undisturbed one took, and run again. Everything
-happens in a temporary project. Prints a table, and ends with 1 unless all of them left the same files.
+One training at the reference sizes (m = 100, T = 25) runs undisturbed. Then, once for each kill, the same training is
+ended with SIGKILL at a random moment of the time that the undisturbed one took, and run again. Everything happens in a
+temporary project. Prints a table, and ends with exit code 1 unless all trainings left the same files.
 """
 
 import argparse
@@ -58,7 +58,7 @@ class Project:
         self._stage("prepare", "out=artifacts/prepare")
 
     def train(self) -> tuple[float, str]:
-        """Train to the end; the seconds that it took and a hash of the files that it left."""
+        """Train to the end; the seconds that it took, and a hash of the files that it left."""
         started = time.perf_counter()
         self._stage("train", *self._overrides)
         seconds = time.perf_counter() - started
@@ -69,7 +69,7 @@ class Project:
         return seconds, sha256.hexdigest()
 
     def train_until(self, seconds: float) -> bool:
-        """Train, and kill it after so many seconds; whether it was still at it."""
+        """Start a training and kill it after `seconds`; whether it was still running."""
         process = self._start("train", *self._overrides)
         try:
             process.wait(seconds)
@@ -79,7 +79,7 @@ class Project:
         return process.returncode < 0
 
     def last_step(self) -> int:
-        """The step of the newest checkpoint, 0 where there is none."""
+        """The step of the newest checkpoint, 0 if there is none."""
         return max((int(path.stem.split("-")[1]) for path in self.root.glob(".charloom/*/checkpoint-*.npz")), default=0)
 
     def _stage(self, name: str, *overrides: str) -> None:
@@ -97,7 +97,7 @@ class Project:
 
 
 def kills(project: Project, number: int, seconds: float, expected: str, rng: random.Random) -> Iterator[Kill]:
-    """Kill so many trainings at moments within `seconds`; a moment after the end of its training is drawn again."""
+    """Kill `number` trainings within `seconds` of their start; one that ended before its kill is repeated."""
     while number:
         moment = rng.uniform(0, seconds)
         if not project.train_until(moment):
@@ -109,17 +109,21 @@ def kills(project: Project, number: int, seconds: float, expected: str, rng: ran
 
 
 def main() -> int:
-    """Run the proof; the exit code."""
+    """Kill and resume, and print what came of it; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20, help="trainings that are killed (default: %(default)s)")
-    parser.add_argument("--corpus", type=Path, default=ROOT / "data" / "corpus.txt", help="a text in UTF-8")
+    parser.add_argument(
+        "--corpus", type=Path, default=ROOT / "data" / "corpus.txt", help="a text in UTF-8 (default: the bundled one)"
+    )
     parser.add_argument("--steps", type=int, default=20_000, help="of each training (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the moments (default: %(default)s)")
     arguments = parser.parse_args()
-    if arguments.kills < 1 or arguments.steps < 10:
-        parser.error("--kills must be >= 1 and --steps >= 10")
+    if arguments.kills < 1:
+        parser.error(f"--kills must be 1 or more, got {arguments.kills}")
+    if arguments.steps < 10:
+        parser.error(f"--steps must be 10 or more, got {arguments.steps}")
     if not arguments.corpus.is_file():
-        parser.error(f"there is no file {arguments.corpus}")
+        parser.error(f"--corpus must be a text file, got {arguments.corpus}")
 
     with tempfile.TemporaryDirectory(prefix="charloom-survival-") as folder:
         project = Project(Path(folder) / "project", arguments.corpus, arguments.steps)

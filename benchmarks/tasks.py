@@ -1,4 +1,4 @@
-"""What is measured and what comes of it: the task that all contenders do, and the table of their figures."""
+"""The task that all contenders do, and the table of their figures."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,19 +17,19 @@ OUTPUT = ROOT / "outputs" / "bench"
 
 @dataclass(frozen=True)
 class Arguments:
-    """What the command line asks for."""
+    """The choices made on the command line."""
 
     rounds: int
     updates: int  # in a round, at the reference settings
     characters: int  # sampled in a round by one stream
-    seconds: float  # of a round, where a benchmark has tasks of many sizes: as many updates as charloom does in it
+    seconds: float  # that charloom's turn takes where tasks differ in size; all contenders do as many updates
     megabytes: list[int]  # of the texts that are prepared
-    quick: bool  # fewer and smaller sizes: whether it runs, not how fast
+    quick: bool  # fewer and smaller sizes, to see that everything runs
 
 
 @dataclass(frozen=True)
 class Text:
-    """The bundled corpus: its ids (.npy) and how many characters there are; `folder` is for what a benchmark writes."""
+    """The bundled corpus: its file of ids (.npy) and its vocabulary's size; benchmarks write to `folder`."""
 
     ids: Path
     K: int
@@ -38,9 +38,9 @@ class Text:
 
 @dataclass(frozen=True)
 class Task:
-    """A training or a sampling, the same for all contenders: by default the reference settings.
+    """What to train or sample, the same for all contenders; the defaults are the reference settings.
 
-    `text` is a file of ids (.npy). `threads` is how many the contender may use.
+    `text` is a file of ids (.npy); `threads` is the number of threads that a contender may use.
     """
 
     text: Path
@@ -64,13 +64,13 @@ class Task:
         return ids
 
     def network(self) -> Network:
-        """The initial weights, the same for all."""
+        """A network with the initial weights, which are the same for all contenders."""
         network = Network(vocabulary_size=self.K, hidden_size=self.m, cell=self.cell, dtype=self.dtype)
         network.initialize(self.init_scale, rng=np.random.default_rng(1))
         return network
 
     def params(self) -> dict[str, NDArray[Any]]:
-        """The initial weights by name, W, U, b, V, c (and bn), each an array of its own."""
+        """The initial weights by name: W, U, b, V, c (and bn), each in an array of its own."""
         return {name: np.ascontiguousarray(array) for name, array in self.network().parameters.items()}
 
     @property
@@ -85,7 +85,7 @@ class Task:
         return np.stack([ids[b * length : (b + 1) * length + 1] for b in range(self.B)], axis=1).astype(np.int64)
 
     def positions(self) -> Iterator[int]:
-        """Where one window after the other begins; at position 0 the state is zero."""
+        """Where each window starts, without end; at position 0 the state is zero."""
         while True:
             yield from range(0, self.stream_length - self.T, self.T)
 
@@ -94,7 +94,7 @@ class Task:
         """Floating-point operations of an update, two for each multiply-add of charloom's matrix products.
 
         For a character: W h_{t-1}, V h_t; backward Vᵀ do, Wᵀ da; the gradients of V, W and U, the last one a product
-        with one-hot columns. The input drive is a gather, and counts as nothing.
+        with one-hot columns. The input projection is a gather, which counts as nothing.
         """
         rows = CELLS[self.cell].gates * self.m
         return 2 * self.T * self.B * (3 * rows * self.m + 3 * self.K * self.m + rows * self.K)
@@ -102,9 +102,9 @@ class Task:
 
 @dataclass
 class Table:
-    """Figures of several contenders; `rows` is what is printed, `rounds` every figure that it was made from.
+    """Figures of several contenders: `rows` is printed, and `rounds` has every figure behind it.
 
-    `ratios` are how many times as fast as a rival charloom is, by what the figure shall call it.
+    `ratios` are how many times as fast as a baseline charloom is, by the baseline's label in the chart.
     """
 
     title: str

@@ -1,10 +1,10 @@
-"""What `preset=three-minutes` reaches on a text: validation loss, its mean and its spread over several seeds.
+"""The validation loss that `preset=three-minutes` reaches on a text: mean and spread over several seeds.
 
     python benchmarks/three_minutes.py CORPUS [--seeds 1,2,3] [key=value …]
 
-The first 90 % of the text are trained on, the last 10 % validate. The trainings run one after the other, each in a
-process of its own; on a machine that does nothing else, or the figures say little. What stands behind as key=value
-goes to the stages, after the preset. Prints a table in Markdown.
+The network is trained on the first 90 % of the text and validated on the last 10 %. The trainings run one after the
+other, each in a process of its own. They are limited by time, so let the machine do nothing else. Overrides key=value
+go to the stages, after the preset. Prints a table in Markdown.
 """
 
 import argparse
@@ -27,7 +27,7 @@ PRESET = "preset=three-minutes"
 
 
 def run_stage(stage: str, overrides: list[str], **folders: Path) -> None:
-    """Run a stage in a process of its own; end with its exit code where it fails."""
+    """Run a stage in a process of its own; if it fails, end with its exit code."""
     given = [f"{name}='{folder.as_posix()}'" for name, folder in folders.items()]
     command = [sys.executable, "-m", f"charloom.stages.{stage}", PRESET, *overrides, *given]
     ended = subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": "src"}, check=False)
@@ -36,7 +36,7 @@ def run_stage(stage: str, overrides: list[str], **folders: Path) -> None:
 
 
 def characters_read(config: Config, steps: int) -> int:
-    """The characters that all streams together have read after so many updates."""
+    """The characters that all streams together have read after `steps` updates."""
     return steps * config.train.seq_length * config.train.batch_size
 
 
@@ -48,15 +48,15 @@ def row(config: Config, metrics: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Prepare, train once for each seed, and print what came of it."""
-    parser = argparse.ArgumentParser(description="the validation loss that preset=three-minutes reaches")
+    """Prepare, train once for each seed, and print the table."""
+    parser = argparse.ArgumentParser(description="The validation loss that preset=three-minutes reaches.")
     parser.add_argument("corpus", type=Path, help="a text file")
-    parser.add_argument("--seeds", default="1,2,3", help="of the trainings (default 1,2,3)")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="such as train.max_seconds=5")
+    parser.add_argument("--seeds", default="1,2,3", help="seeds of the trainings (default: %(default)s)")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides, such as train.max_seconds=5")
     given = parser.parse_intermixed_args()
     seeds = given.seeds.split(",")
     if not all(seed.isdecimal() for seed in seeds):
-        parser.error(f"--seeds must be whole numbers with commas between them: {given.seeds!r}")
+        parser.error(f"--seeds must be whole numbers with commas between them, got {given.seeds!r}")
 
     shared = [f"data.path='{given.corpus.resolve().as_posix()}'", "data.validation_fraction=0.1", *given.overrides]
     os.chdir(ROOT)  # where the configuration is
@@ -74,7 +74,7 @@ def main() -> None:
             run_stage("train", [*shared, f"seed={config.seed}"], inp=folder, out=out)
             metrics = json.loads((out / "metrics.json").read_text(encoding="ascii"))
             if metrics["validation_nats_per_char"] is None:
-                sys.exit(f"three_minutes: {given.corpus} leaves no text to validate on; give a longer one")
+                sys.exit(f"three_minutes: {given.corpus} is too short to leave validation text; give a longer one")
             losses.append(metrics["validation_nats_per_char"])
             lines.append(row(config, metrics))
     print("| seed | updates | characters read | validation, nats per character | ended by |")

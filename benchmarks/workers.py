@@ -1,8 +1,8 @@
-"""Contenders at work: each in a process of its own, with its own number of threads, one at a time.
+"""Runs contenders: each in a process of its own, with its own number of threads, one at a time.
 
-JAX reads how it shall dispatch and how many threads it may have once, when it starts; so two forms of it cannot share
-a process, and none shall inherit the settings of another. A contender is a function of a `Task` that yields for ever:
-a loss after each update, or anything after each portion of work. While one works, the others wait for a message.
+JAX reads its way of dispatching and its number of threads once, when it starts, so two variants of it cannot run in one
+process, and no contender may inherit another's settings. A contender is a function of a `Task` that yields without end:
+a loss after each update, or anything after each portion of work. While one runs, the others wait for a message.
 """
 
 import importlib.util
@@ -23,19 +23,19 @@ from benchmarks.tasks import Task
 
 Contender = Callable[[Task], Iterator[float]]
 
-COMPARED = 2  # losses, of the first updates: the second one shows what the first update did
+COMPARED = 2  # losses of the first updates; the second one depends on the first update
 PATIENCE = 120.0  # seconds until the first two updates, compilation included
-# Seconds before a turn. A matrix library's second thread goes on waiting busily after the last product (OpenBLAS:
-# measured at up to 102 ms), at the cost of whoever comes next.
+# Seconds before a turn. The second thread of a BLAS busy-waits for a while after the last product (OpenBLAS: measured
+# at up to 102 ms), which would slow the next contender down.
 PAUSE = 0.15
 # Seconds of updates before those that are timed: a process that has waited finds its core's clock slow and its cache
-# full of another's, which is no part of an update. Measured, sampling after a pause of 0.25 s: 140,000 to 230,000
-# characters/s, where without one it is 230,000. The same for all, however long their updates take.
+# full of another's data. Measured for sampling: 230,000 characters/s, and 140,000 to 230,000 after a pause of 0.25 s.
+# The same time for all, however long their updates take.
 WARM_UP = 0.2
 
 
 class Unable(Exception):
-    """The contender does not work here, and why."""
+    """The contender does not run here; the message says why."""
 
 
 class Worker(AbstractContextManager["Worker"]):
@@ -51,7 +51,7 @@ class Worker(AbstractContextManager["Worker"]):
         self.end()
 
     def end(self) -> None:
-        """End the process, by force where it does not end by itself."""
+        """End the process, by force if need be."""
         if self._process is not None:
             with suppress(OSError):
                 self._connection.send(None)
@@ -62,7 +62,7 @@ class Worker(AbstractContextManager["Worker"]):
             self._process = None
 
     def begin(self, task: Task) -> list[float]:
-        """Take up a task; what the first two updates yielded. Raises Unable."""
+        """Start a task; returns what the first two updates yielded. Raises Unable."""
         if importlib.util.find_spec(self._needs) is None:
             raise Unable(f"{self._needs} is not installed")
         if self._process is None:
@@ -78,7 +78,7 @@ class Worker(AbstractContextManager["Worker"]):
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, other = context.Pipe()
-        # Not a daemon: one may have processes of its own.
+        # Not a daemon: a contender may start processes of its own.
         self._process = context.Process(target=_serve, args=(self._contender, self.threads, other))
         before = dict(os.environ)
         os.environ.update(_environment(self.threads))
@@ -106,13 +106,13 @@ class Worker(AbstractContextManager["Worker"]):
 
 
 def _environment(threads: int) -> dict[str, str]:
-    """What the matrix libraries and JAX read when they start."""
+    """The variables that BLAS libraries and JAX read when they start."""
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen={str(threads > 1).lower()}"
-    of_libraries = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
-    # NPROC is the size of XLA's pool of threads; the flag says whether matrix products may use it.
-    of_jax = {"NPROC": str(threads), "XLA_FLAGS": flags.strip(), "JAX_PLATFORMS": "cpu"}
-    # With one thread PyTorch's compiler starts no processes, which would outlive a contender that is ended by force.
-    return {**of_libraries, **of_jax, "TORCHINDUCTOR_COMPILE_THREADS": "1"}
+    blas = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    # NPROC is the size of XLA's thread pool; the flag says whether matrix products may use it.
+    jax = {"NPROC": str(threads), "XLA_FLAGS": flags.strip(), "JAX_PLATFORMS": "cpu"}
+    # With one thread, PyTorch's compiler starts no processes, which would outlive a contender that is killed.
+    return {**blas, **jax, "TORCHINDUCTOR_COMPILE_THREADS": "1"}
 
 
 def _serve(contender: Contender, threads: int, connection: Connection) -> None:
@@ -137,24 +137,24 @@ def _serve(contender: Contender, threads: int, connection: Connection) -> None:
                 for _ in islice(updates, message):
                     pass
                 connection.send(time.perf_counter() - start)
-            except Exception as error:  # whatever a rival's compiler raises is to be reported, not to end the others
+            except Exception as error:  # whatever a contender's compiler raises is reported, and the others go on
                 lines = [line.strip() for line in str(error).splitlines() if line.strip()]
                 connection.send(f"{type(error).__name__}: {lines[0][:100] if lines else 'no message'}")
 
 
 def take_turns(workers: Mapping[str, Worker], updates: Mapping[str, int], rounds: int) -> dict[str, list[float]]:
-    """The seconds per update of each worker in each round; one more round, the first, warms up."""
-    of: dict[str, list[float]] = {name: [] for name in workers}
+    """The seconds per update of each worker in each round; an extra first round warms up."""
+    seconds: dict[str, list[float]] = {name: [] for name in workers}
     for count in range(rounds + 1):
         for name, worker in workers.items():
             if worker.threads > 1:
                 time.sleep(PAUSE)
             took = worker.seconds(updates[name])
             if count:
-                of[name].append(took / updates[name])
-    return of
+                seconds[name].append(took / updates[name])
+    return seconds
 
 
 def updates_within(worker: Worker, seconds: float) -> int:
-    """How many updates the worker does in the time, one at least."""
+    """How many updates the worker does within `seconds`, at least one."""
     return max(1, round(seconds / statistics.median(worker.seconds(1) for _ in range(3))))

@@ -19,7 +19,7 @@ import pytest
 
 from charloom import textbook
 from charloom.adapters.files.corpus import read_text
-from charloom.core.network.network import Network, Parameters
+from charloom.core.network import Network, Parameters
 from charloom.core.text.vocabulary import Vocabulary
 from charloom.core.training.optimizers import AdaGrad
 from charloom.core.training.training import Training
