@@ -18,9 +18,10 @@ from filelock import FileLock, Timeout
 
 from charloom.adapters.files import archive
 from charloom.adapters.files.formats import replacing
-from charloom.adapters.files.history import Row
 from charloom.core.common.errors import EnvironmentFault, StateError
 from charloom.core.common.types import Array
+
+Row = dict[str, Any]  # what is kept of a step, as JSON
 
 
 @dataclass(frozen=True)
