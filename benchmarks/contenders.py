@@ -14,12 +14,12 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks.tasks import Task
+from charloom import textbook
 from charloom.adapters.command import start_worker
 from charloom.core.network.sampling import sample
+from charloom.core.training import WorkerPool
 from charloom.core.training.optimizers import OPTIMIZERS, Optimizer
 from charloom.core.training.training import Training
-from charloom.core.training.workers import Crew
-from tests import textbook
 
 BETAS = (0.9, 0.999)
 PORTION = 50  # characters in a portion of sampling
@@ -27,17 +27,17 @@ PRODUCT_SIZE = 1024  # rows of the matrices whose product is the limit
 
 
 def textbook_updates(task: Task) -> Iterator[float]:
-    """The textbook network of the tests: one stream of the plain cell, with AdaGrad."""
+    """The textbook network: one stream of the plain cell, with AdaGrad."""
     assert (task.cell, task.B, task.optimizer) == ("rnn", 1, "adagrad")
     params = {name: array.reshape(len(array), -1) for name, array in task.params().items()}
     sums_of_squares = {name: np.zeros_like(array) for name, array in params.items()}
     smooth_loss = None
-    ids, h = task.streams()[:, 0], np.zeros((task.m, 1), task.dtype)
+    ids, state = task.streams()[:, 0], textbook.zero_state(task.m, dtype=task.dtype)
     for start in task.positions():
         if start == 0:
-            h = np.zeros((task.m, 1), task.dtype)
+            state = textbook.zero_state(task.m, dtype=task.dtype)
         inputs, targets = ids[start : start + task.T], ids[start + 1 : start + task.T + 1]
-        loss, grads, h = textbook.loss_and_gradients(params, inputs, targets, h)  # type: ignore[arg-type] # ids, an array
+        loss, grads, state = textbook.loss_and_gradients(params, inputs, targets, state)  # type: ignore[arg-type] # ids, an array
         textbook.adagrad(
             params,
             grads,
@@ -50,7 +50,7 @@ def textbook_updates(task: Task) -> Iterator[float]:
         yield loss
 
 
-def charloom_training(task: Task, pool: Crew | None = None) -> Training:
+def charloom_training(task: Task, pool: WorkerPool | None = None) -> Training:
     """The task as charloom's own training runs it."""
     network = pool.network if pool else task.network()
     options: dict[str, Any] = {"epsilon": task.epsilon}
@@ -63,12 +63,12 @@ def charloom_training(task: Task, pool: Crew | None = None) -> Training:
         clip_value=task.clip_value,
         **options,
     )
-    return Training(network, optimizer, task.ids, seq_length=task.T, batch_size=task.B, smoothing=0.999, crew=pool)
+    return Training(network, optimizer, task.ids, seq_length=task.T, batch_size=task.B, smoothing=0.999, pool=pool)
 
 
 def charloom_updates(task: Task) -> Iterator[float]:
     """The training of charloom itself; instead of several threads it has as many processes with a thread each."""
-    pool = Crew(
+    pool = WorkerPool(
         task.network(),
         seq_length=task.T,
         batch_size=task.B,
@@ -289,9 +289,9 @@ def matrix_products(task: Task) -> Iterator[float]:
 def textbook_sampling(task: Task) -> Iterator[float]:
     """Portions of one stream, sampled by the textbook network."""
     params = {name: array.reshape(len(array), -1) for name, array in task.params().items()}
-    h, rng = np.zeros((task.m, 1), task.dtype), np.random.default_rng(1)
+    state, rng = textbook.zero_state(task.m, dtype=task.dtype), np.random.default_rng(1)
     while True:
-        textbook.sample(params, 0, h, PORTION, rng=rng)
+        textbook.sample(params, 0, state, PORTION, rng=rng)
         yield 0.0
 
 

@@ -1,13 +1,13 @@
 """A small project with a result folder as the stages leave one, for tests of what reads it."""
 
-import csv
 import hashlib
-import json
 import math
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import pytest
 import yaml
 
 from charloom.adapters.configuration.config import (
@@ -19,6 +19,21 @@ from charloom.adapters.configuration.config import (
     SynthesizeConfig,
     TrackingConfig,
     TrainConfig,
+)
+from charloom.adapters.files import artifacts
+from charloom.adapters.files.formats import Artifact
+from charloom.core.common.records import (
+    ErrorRow,
+    GradientErrors,
+    HistoryRow,
+    MethodErrors,
+    Quality,
+    Sample,
+    StepSizeError,
+    Summary,
+    TensorErrors,
+    TrainingMetrics,
+    WorstEntry,
 )
 
 _ROOT = Path(__file__).parents[1]
@@ -32,11 +47,20 @@ PNG = bytes.fromhex(
 )
 
 
-def make_project(folder: Path) -> Path:
-    """Give `folder` this project's configuration, and return it."""
+def enter_project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give `folder` this project's configuration, make it the working directory, and return it."""
     shutil.copytree(_ROOT / "conf", folder / "conf")
     shutil.copy(_ROOT / "params.yaml", folder)
+    monkeypatch.chdir(folder)
+    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME", "DVC_STAGE"):
+        monkeypatch.delenv(name, raising=False)
     return folder
+
+
+def named_artifacts() -> list[Artifact]:
+    """Every file that the schema of the stages' files names."""
+    single = [value for value in vars(artifacts).values() if isinstance(value, Artifact)]
+    return [*single, *artifacts.FIGURES.values()]
 
 
 def make_config(tracking: TrackingConfig | None = None, *, learning_rate: float = 0.1) -> Config:
@@ -56,79 +80,87 @@ def make_config(tracking: TrackingConfig | None = None, *, learning_rate: float 
 
 def make_result(folder: Path) -> Path:
     """Fill `folder` with the files of every stage, and return it."""
-    for stage in ("prepare", "gradcheck", "train", "synthesize", "plot"):
-        (folder / stage).mkdir(parents=True)
-    text = "the quick brown fox\n" * 50
-    _json(folder / "prepare/vocabulary.json", sorted(set(text)))
-    np.save(folder / "prepare/ids.npy", np.zeros(len(text), np.uint8))
-    summary = {"path": "data/corpus.txt", "encoding": "utf-8", "newline": "universal"}
-    summary["sha256"] = hashlib.sha256(text.encode()).hexdigest()
-    counts = {"characters": 1000, "vocabulary_size": 18, "train_characters": 900, "validation_characters": 100}
-    _json(folder / "prepare/summary.json", summary | counts)
+    _prepare(folder / "prepare")
     _gradcheck(folder / "gradcheck")
     _train(folder / "train")
-    (folder / "synthesize/sample.txt").write_text("the brown\nfôx quick " * 20, encoding="utf-8")
-    _json(folder / "synthesize/metrics.json", {"known_words": 0.875, "distinct_characters": 18})
-    for name in ("loss", "gradcheck", "step_sweep", "samples"):
-        (folder / f"plot/{name}.png").write_bytes(PNG)
-    (folder / "plot/report.html").write_text("<!doctype html><title>report</title><p>All of it.</p>", encoding="utf-8")
+    text = "the brown\nfôx quick " * 20
+    artifacts.TEXT.write_bytes(folder / "synthesize", text.encode())
+    artifacts.QUALITY.write(folder / "synthesize", Quality(len(text), 18, 80, 4, 0.875, 12))
+    for figure in artifacts.FIGURES.values():
+        figure.write_bytes(folder / "plot", PNG)
+    artifacts.REPORT.write_bytes(folder / "plot", b"<!doctype html><title>report</title><p>All of it.</p>")
     return folder
 
 
-def _gradcheck(folder: Path) -> None:
-    def errors(scale: float) -> dict[str, dict[str, object]]:
+def _prepare(out: Path) -> None:
+    text = "the quick brown fox\n" * 50
+    artifacts.VOCABULARY.write(out, sorted(set(text)))
+    np.save(artifacts.IDS.path(out), np.zeros(len(text), np.uint8))
+    summary = Summary(
+        path="data/corpus.txt",
+        encoding="utf-8",
+        newline="universal",
+        sha256=hashlib.sha256(text.encode()).hexdigest(),
+        characters=1000,
+        vocabulary_size=18,
+        train_characters=900,
+        validation_characters=100,
+    )
+    artifacts.SUMMARY.write(out, summary)
+
+
+def _gradcheck(out: Path) -> None:
+    def errors(scale: float) -> dict[str, TensorErrors]:
         return {
-            tensor: {
-                "max_absolute_error": scale * 1e-3 * (1 + place / 7),
-                "max_relative_error": scale * (1 + place / 3),
-                "max_scaled_error": scale * 1e-2,
-                "entries": 100 * (1 + place),
-                "exact_zeros": place,
-                "worst": {"index": [place, 0]},
-            }
+            tensor: TensorErrors(
+                max_absolute_error=scale * 1e-3 * (1 + place / 7),
+                max_relative_error=scale * (1 + place / 3),
+                max_scaled_error=scale * 1e-2,
+                entries=100 * (1 + place),
+                exact_zeros=place,
+                worst=WorstEntry((place, 0), 1.0, 1.0),
+            )
             for place, tensor in enumerate(TENSORS)
         }
 
     checks = {
-        weights: {"central": errors(2.71e-7 * factor), "complex_step": errors(4.4e-14 * factor)}
+        weights: MethodErrors(central=errors(2.71e-7 * factor), complex_step=errors(4.4e-14 * factor))
         for weights, factor in (("initial", 1), ("large", 3))
     }
-    whole = {"passed": True, "step": 1e-5, "threshold": 1e-9, **checks["initial"], "large_weights": checks["large"]}
-    _json(folder / "errors.json", whole)
-    figures = ("max_absolute_error", "max_relative_error", "max_scaled_error", "entries", "exact_zeros")
-    with (folder / "errors.csv").open("w", newline="", encoding="ascii") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(("weights", "method", "tensor", *figures))
-        for weights, methods in checks.items():
-            for method, tensors in methods.items():
-                for tensor, found in tensors.items():
-                    rows.writerow((weights, method, tensor, *(found[figure] for figure in figures)))
-    (folder / "step_sweep.csv").write_text("method,step,tensor,max_relative_error\ncentral,1e-05,W,2.7e-07\n")
+    initial, large = checks.values()
+    artifacts.ERRORS.write(out, GradientErrors(True, 1e-5, 1e-9, initial.central, initial.complex_step, large))
+    rows = []
+    for weights, check in checks.items():
+        for method, tensors in (("central", check.central), ("complex_step", check.complex_step)):
+            for tensor, found in tensors.items():
+                figures = {key: value for key, value in asdict(found).items() if key != "worst"}
+                rows.append(ErrorRow(weights, method, tensor, **figures))
+    artifacts.ERROR_TABLE.write(out, rows)
+    artifacts.STEP_SWEEP.write(out, [StepSizeError("central", 1e-05, "W", 2.7e-07)])
 
 
-def _train(folder: Path) -> None:
-    np.savez(folder / "model.npz", W=np.eye(3))
-    smooth_loss = 0.0
-    with (folder / "history.csv").open("w", newline="", encoding="ascii") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(("step", "epoch", "loss", "smooth_loss", "validation_nats_per_char"))
-        for row in range(1, ROWS + 1):
-            smooth_loss = 38.2 + 34 * math.exp(-row / 60)
-            validation = smooth_loss / SEQ_LENGTH + 0.1 if row % 100 == 0 else ""
-            rows.writerow((100 * row, row // 90, smooth_loss + math.sin(row), smooth_loss, validation))
-    with (folder / "samples.jsonl").open("w", encoding="utf-8") as file:
-        for step in (1, 10_000, 20_000, 30_000):
-            sample = {"step": step, "smooth_loss": 40.0, "text": f"at {step}\nthe fôx\u2028quick"}
-            file.write(json.dumps(sample, ensure_ascii=False) + "\n")
-    metrics = {
-        "steps": 30_000,
-        "epochs": 3,
-        "smooth_loss": smooth_loss,
-        "validation_nats_per_char": None,
-        "stopped": "steps",
-    }
-    _json(folder / "metrics.json", metrics)
-
-
-def _json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+def _train(out: Path) -> None:
+    history = []
+    for row in range(1, ROWS + 1):
+        smooth_loss = 38.2 + 34 * math.exp(-row / 60)
+        validation = smooth_loss / SEQ_LENGTH + 0.1 if row % 100 == 0 else None
+        history.append(HistoryRow(100 * row, row // 90, smooth_loss + math.sin(row), smooth_loss, validation))
+    artifacts.HISTORY.write(out, history)
+    np.savez(artifacts.MODEL.path(out), W=np.eye(3))
+    steps = (1, 10_000, 20_000, 30_000)
+    artifacts.SAMPLES.write(out, [Sample(step, 40.0, f"at {step}\nthe fôx\u2028quick") for step in steps])
+    last = history[-1]
+    metrics = TrainingMetrics(
+        steps=last.step,
+        epochs=last.epoch,
+        loss=last.loss,
+        smooth_loss=last.smooth_loss,
+        nats_per_char=last.smooth_loss / SEQ_LENGTH,
+        bits_per_char=last.smooth_loss / SEQ_LENGTH / math.log(2),
+        validation_nats_per_char=None,
+        validation_bits_per_char=None,
+        best_step=None,
+        best_validation_nats_per_char=None,
+        stopped="steps",
+    )
+    artifacts.METRICS.write(out, metrics)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import charloom
-from charloom.adapters.files import archive as checkpoint
+from charloom.adapters.files import archive, models
 from charloom.core.cells import CELLS
 from charloom.core.common.errors import StateError
 from charloom.core.common.types import Array
@@ -37,14 +37,14 @@ def some_arrays() -> dict[str, Array]:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    path = tmp_path / "checkpoint.npz"
-    checkpoint.save(path, "checkpoint", some_arrays(), VALUES)
+    path = tmp_path / "archive.npz"
+    archive.save(path, "checkpoint", some_arrays(), VALUES)
     return path
 
 
 def refusal(path: Path, kind: str = "checkpoint") -> str:
     with pytest.raises(StateError) as raised:
-        checkpoint.load(path, kind)
+        archive.load(path, kind)
     message = str(raised.value)
     assert str(path) in message
     assert "\n" not in message
@@ -58,14 +58,14 @@ def assert_same(found: dict[str, Array], expected: dict[str, Array]) -> None:
 
 
 def test_arrays_and_values_come_back_as_they_were(path: Path) -> None:
-    arrays, values = checkpoint.load(path, "checkpoint")
+    arrays, values = archive.load(path, "checkpoint")
     assert_same(arrays, some_arrays())
     assert values == VALUES
 
 
 def test_a_value_that_is_not_a_number_comes_back(tmp_path: Path) -> None:
-    checkpoint.save(tmp_path / "a.npz", "checkpoint", {}, {"loss": float("nan"), "best": float("inf")})
-    _, values = checkpoint.load(tmp_path / "a.npz", "checkpoint")
+    archive.save(tmp_path / "a.npz", "checkpoint", {}, {"loss": float("nan"), "best": float("inf")})
+    _, values = archive.load(tmp_path / "a.npz", "checkpoint")
     assert np.isnan(values["loss"])
     assert values["best"] == float("inf")
 
@@ -73,14 +73,14 @@ def test_a_value_that_is_not_a_number_comes_back(tmp_path: Path) -> None:
 def test_a_generators_state_comes_back(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     rng.normal(size=3)
-    checkpoint.save(tmp_path / "a.npz", "checkpoint", {}, {"rng": rng.bit_generator.state})
+    archive.save(tmp_path / "a.npz", "checkpoint", {}, {"rng": rng.bit_generator.state})
     other = np.random.default_rng()
-    other.bit_generator.state = checkpoint.load(tmp_path / "a.npz", "checkpoint")[1]["rng"]
+    other.bit_generator.state = archive.load(tmp_path / "a.npz", "checkpoint")[1]["rng"]
     assert other.normal() == rng.normal()
 
 
 def test_the_same_content_gives_the_same_bytes(path: Path, tmp_path: Path) -> None:
-    checkpoint.save(tmp_path / "again.npz", "checkpoint", some_arrays(), VALUES)
+    archive.save(tmp_path / "again.npz", "checkpoint", some_arrays(), VALUES)
     assert (tmp_path / "again.npz").read_bytes() == path.read_bytes()
 
 
@@ -90,8 +90,8 @@ def test_numpy_alone_can_read_the_arrays(path: Path) -> None:
 
 
 def test_saving_makes_the_folders_that_are_missing(tmp_path: Path) -> None:
-    checkpoint.save(tmp_path / "a" / "b" / "c.npz", "model", some_arrays(), VALUES)
-    assert_same(checkpoint.load(tmp_path / "a" / "b" / "c.npz", "model")[0], some_arrays())
+    archive.save(tmp_path / "a" / "b" / "c.npz", "model", some_arrays(), VALUES)
+    assert_same(archive.load(tmp_path / "a" / "b" / "c.npz", "model")[0], some_arrays())
 
 
 def test_every_truncation_is_refused(path: Path) -> None:
@@ -109,10 +109,10 @@ def test_a_flipped_bit_is_refused_or_changes_nothing(path: Path) -> None:
         flipped[at // 8] ^= 1 << at % 8
         path.write_bytes(flipped)
         try:
-            arrays, values = checkpoint.load(path, "checkpoint")
+            arrays, values = archive.load(path, "checkpoint")
         except StateError:
             refused += 1
-        else:  # a bit that says nothing, such as one of a member's time
+        else:  # a bit without a meaning, such as one of a member's time
             assert_same(arrays, some_arrays())
             assert values == VALUES
     assert refused > 1000
@@ -145,15 +145,15 @@ def test_a_file_of_something_else_is_refused(path: Path, content: bytes) -> None
 
 
 def members(path: Path) -> dict[str, bytes]:
-    with zipfile.ZipFile(path) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path) as file:
+        return {name: file.read(name) for name in file.namelist()}
 
 
 def forge(path: Path, content: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> None:
     """A zip file of which all check sums are right."""
-    with zipfile.ZipFile(path, "w", compression) as archive:
+    with zipfile.ZipFile(path, "w", compression) as file:
         for name, data in content.items():
-            archive.writestr(name, data)
+            file.writestr(name, data)
 
 
 def as_npy(array: Array) -> bytes:
@@ -171,7 +171,7 @@ def forge_metadata(path: Path, **changes: Any) -> None:
 
 def test_a_forged_copy_without_a_change_is_read(path: Path) -> None:
     forge(path, members(path))
-    assert checkpoint.load(path, "checkpoint")[1] == VALUES
+    assert archive.load(path, "checkpoint")[1] == VALUES
 
 
 def test_another_array_than_the_one_that_was_written_is_refused(path: Path) -> None:
@@ -192,10 +192,10 @@ def test_another_value_than_the_one_that_was_written_is_refused(path: Path) -> N
 
 
 def test_a_newer_format_is_refused_with_both_numbers(path: Path) -> None:
-    forge_metadata(path, format=checkpoint.FORMAT + 1)
+    forge_metadata(path, format=archive.FORMAT + 1)
     assert refusal(path) == (
-        f"{path} has format {checkpoint.FORMAT + 1}, and this charloom reads format {checkpoint.FORMAT}; "
-        "use a newer charloom"
+        f"{path} has format {archive.FORMAT + 1}, and this version reads format {archive.FORMAT}; "
+        "use a newer version of charloom"
     )
 
 
@@ -204,7 +204,7 @@ def test_another_kind_is_refused(path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [{"values": None}, {"sha256": None}])
-def test_metadata_that_make_no_sense_are_refused(path: Path, change: dict[str, Any]) -> None:
+def test_metadata_without_a_value_are_refused(path: Path, change: dict[str, Any]) -> None:
     forge_metadata(path, **change)
     refusal(path)
 
@@ -276,7 +276,7 @@ def test_a_write_that_fails_leaves_the_old_file_whole_and_no_other(
 
     monkeypatch.setattr(os, step, full)
     with pytest.raises(OSError, match="No space left on device"):
-        checkpoint.save(path, "checkpoint", {"W": np.zeros(9)}, {})
+        archive.save(path, "checkpoint", {"W": np.zeros(9)}, {})
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
 
@@ -289,9 +289,9 @@ def test_an_interrupt_while_writing_leaves_the_old_file_whole_and_no_other(
     def interrupt(*arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint, "_write_npz", interrupt)
+    monkeypatch.setattr(archive, "_write_npz", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        checkpoint.save(path, "checkpoint", {"W": np.zeros(9)}, {})
+        archive.save(path, "checkpoint", {"W": np.zeros(9)}, {})
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
 
@@ -304,11 +304,11 @@ def noting(calls: list[str], name: str, real: Callable[..., Any]) -> Callable[..
     return noted
 
 
-def test_the_file_is_on_disk_before_it_takes_the_old_ones_place(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_on_disk_before_it_replaces_the_old_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     for name in ("fsync", "replace"):
         monkeypatch.setattr(os, name, noting(calls, name, getattr(os, name)))
-    checkpoint.save(path, "checkpoint", some_arrays(), VALUES)
+    archive.save(path, "checkpoint", some_arrays(), VALUES)
     assert calls[:2] == ["fsync", "replace"]
 
 
@@ -324,19 +324,19 @@ def a_model(cell: str = "rnn", layers: int = 1) -> Model:
 
 
 def save_changed(path: Path, arrays: dict[str, Array | None], values: dict[str, Any]) -> None:
-    """A model file that is whole, and is of a model that cannot be."""
-    a_model().save(path)
-    own_arrays, own_values = checkpoint.load(path, "model")
+    """An undamaged file of an impossible model."""
+    models.save(a_model(), path)
+    own_arrays, own_values = archive.load(path, "model")
     changed = {name: array for name, array in {**own_arrays, **arrays}.items() if array is not None}
     kept = {name: value for name, value in {**own_values, **values}.items() if value is not ...}
-    checkpoint.save(path, "model", changed, kept)
+    archive.save(path, "model", changed, kept)
 
 
 @pytest.mark.parametrize("cell", sorted(CELLS))
 @pytest.mark.parametrize("layers", [1, 3])
 def test_a_model_comes_back_with_its_sizes_parameters_and_vocabulary(tmp_path: Path, cell: str, layers: int) -> None:
     model = a_model(cell, layers)
-    model.save(tmp_path / "model.npz")
+    models.save(model, tmp_path / "model.npz")
     loaded = charloom.load(tmp_path / "model.npz")
     assert loaded.vocabulary == model.vocabulary
     assert loaded.network.sizes == model.network.sizes
@@ -351,7 +351,7 @@ def test_a_model_comes_back_with_its_sizes_parameters_and_vocabulary(tmp_path: P
         ({}, {"hidden_size": 5}, r"W is \[4, 4\] where a network of its sizes has \[5, 5\]"),
         ({}, {"layers": 2}, r"layer1\.W is missing where a network of its sizes has \[4, 4\]"),
         ({}, {"vocabulary": "abcd"}, "the network has K=3, and the vocabulary 4 characters"),
-        ({}, {"cell": "perceptron"}, "has the cell 'perceptron'; this charloom has rnn"),
+        ({}, {"cell": "perceptron"}, "has the cell 'perceptron'; this version has rnn"),
         ({}, {"cell": ...}, "does not say what network it holds"),
         ({}, {"dtype": "no such type"}, "does not say what network it holds"),
         ({}, {"colour": "blue"}, "does not say what network it holds"),

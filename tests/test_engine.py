@@ -219,7 +219,7 @@ def test_the_learning_rate_of_each_update_is_the_schedules() -> None:
     assert rates == [0.5, 0.875, 0.75, 0.625]
 
 
-def test_the_best_parameters_are_those_of_the_least_validation_loss() -> None:
+def test_the_best_parameters_are_those_of_the_lowest_validation_loss() -> None:
     network = random_network("rnn")
     training = Training(
         network, _optimizer("sgd", network), np.zeros(50, np.uint8), seq_length=4, batch_size=1, smoothing=0.9
@@ -277,9 +277,9 @@ def test_preparing_takes_no_more_memory_for_a_text_thirty_times_as_long(tmp_path
         with text.open("w", encoding="utf-8") as file:
             for _ in range(copies // 10_000):
                 file.write(line * 10_000)
-        command = [sys.executable, "-c", _PREPARE, str(text), str(tmp_path / name)]
+        command = [sys.executable, "-c", _PREPARE, str(text), str(tmp_path / name / "prepare")]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         peaks.append(int(done.stdout))
-    assert corpus.load(tmp_path / "long").summary.characters == 1_500_000 * len(line)
+    assert corpus.load(tmp_path / "long" / "prepare").summary.characters == 1_500_000 * len(line)
     assert peaks[1] < 1.3 * peaks[0]
     assert peaks[1] < 400e6

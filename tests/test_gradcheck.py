@@ -7,19 +7,18 @@ import numpy as np
 import pytest
 
 from charloom.core import gradcheck
-from charloom.core.cells import CELLS
-from charloom.core.cells.cell import Cell
+from charloom.core.cells import CELLS, Cell
+from charloom.core.common.records import StepSizeError
 from charloom.core.common.types import Array, IntArray
 from charloom.core.gradcheck import (
     COMPLEX_STEP,
     Check,
-    SweepPoint,
     Window,
     analytic_gradient,
     check,
     numerical_gradient,
 )
-from charloom.core.network.network import Network, Parameters
+from charloom.core.network import Network, Parameters
 
 STEP, THRESHOLD = 1e-5, 1e-9
 K, m, T = 6, 8, 12
@@ -33,10 +32,10 @@ def a_network(cell: str = "rnn", layers: int = 1, scale: float = 0.4, units: int
     return network
 
 
-def a_window(network: Network, streams: int = 1, steps: int = T) -> Window:
+def a_window(network: Network, streams: int = 1, time_steps: int = T) -> Window:
     """One that never reads the character K - 1, with a state that is not zero."""
     rng = np.random.default_rng(2)
-    inputs, targets = rng.integers(0, K - 1, (2, steps, streams))
+    inputs, targets = rng.integers(0, K - 1, (2, time_steps, streams))
     return Window(inputs, targets, rng.uniform(-0.8, 0.8, network.zero_state(streams).shape))
 
 
@@ -65,7 +64,7 @@ def methods_that_name(problems: list[str], entry: str) -> set[str]:
 @pytest.mark.parametrize("streams", [1, 3])
 def test_the_right_gradient_passes(cell: str, layers: int, streams: int) -> None:
     network = a_network(cell, layers, units=4)
-    assert check(network, a_window(network, streams, steps=6), STEP, THRESHOLD).problems == []
+    assert check(network, a_window(network, streams, time_steps=6), STEP, THRESHOLD).problems == []
 
 
 @every_cell
@@ -74,19 +73,19 @@ def test_the_right_gradient_passes_at_small_and_large_weights(cell: str, scale: 
     assert found(a_network(cell, scale=scale)).problems == []
 
 
-@pytest.mark.parametrize("steps", [1, 2])
-def test_the_right_gradient_of_a_short_window_passes(steps: int) -> None:
+@pytest.mark.parametrize("time_steps", [1, 2])
+def test_the_right_gradient_of_a_short_window_passes(time_steps: int) -> None:
     network = a_network()
-    assert check(network, a_window(network, steps=steps), STEP, THRESHOLD).problems == []
+    assert check(network, a_window(network, time_steps=time_steps), STEP, THRESHOLD).problems == []
 
 
 def test_the_complex_step_agrees_far_better_than_its_threshold() -> None:
-    errors = found(a_network()).errors["complex_step"]
-    assert max(of_tensor.max_scaled_error for of_tensor in errors.values()) < 1e-13
+    errors = found(a_network()).errors.complex_step
+    assert max(tensor.max_scaled_error for tensor in errors.values()) < 1e-13
 
 
 @pytest.mark.parametrize(("name", "entry"), [("W", (3, 5)), ("U", (2, 1)), ("V", (4, 7)), ("b", (6,)), ("c", (0,))])
-def test_an_error_of_one_twentieth_of_a_per_cent_in_one_entry_is_caught_by_both_methods(
+def test_an_error_of_one_twentieth_of_a_percent_in_one_entry_is_caught_by_both_methods(
     monkeypatch: pytest.MonkeyPatch, name: str, entry: tuple[int, ...]
 ) -> None:
     network = a_network()
@@ -99,17 +98,17 @@ def test_an_error_of_one_twentieth_of_a_per_cent_in_one_entry_is_caught_by_both_
     assert methods_that_name(checked.problems, f"{name}{list(entry)}") == {"central", "complex_step"}
     assert len(checked.problems) == 2
     for method in gradcheck.METHODS:
-        worst = checked.errors[method][name].worst
+        worst = getattr(checked.errors, method)[name].worst
         assert worst.index == entry
         assert worst.analytic == pytest.approx(1.0005 * worst.numerical, rel=1e-5)
 
 
-def test_the_relative_error_of_a_planted_twentieth_of_a_per_cent_is_that(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_relative_error_of_a_planted_twentieth_of_a_percent_is_that(monkeypatch: pytest.MonkeyPatch) -> None:
     def planted(grads: Parameters) -> None:
         grads["b"][2] *= 1.0005
 
     spoil(monkeypatch, planted)
-    errors = found(a_network()).errors["complex_step"]["b"]
+    errors = found(a_network()).errors.complex_step["b"]
     assert errors.max_relative_error == pytest.approx(0.0005 / 1.0005, rel=1e-6)
 
 
@@ -128,8 +127,8 @@ def test_a_wrong_sign_is_caught(monkeypatch: pytest.MonkeyPatch, cell: str, name
 def test_a_missing_recurrent_term_is_caught_in_what_lies_before_it(monkeypatch: pytest.MonkeyPatch, cell: str) -> None:
     right = CELLS[cell].backward
 
-    def forgetful(self: Cell, params: dict[str, Array], *others: Any) -> Any:
-        """Without what h_t does for the steps after it, Wᵀ da_{t+1}."""
+    def forgetful(self: Cell[Any], params: dict[str, Array], *others: Any) -> Any:
+        """Without what h_t does for the time steps after it, Wᵀ da_{t+1}."""
         return right(self, {**params, "W": np.zeros_like(params["W"])}, *others)
 
     monkeypatch.setattr(CELLS[cell], "backward", forgetful)
@@ -201,8 +200,10 @@ def test_a_problem_gives_the_entry_both_values_and_the_bound(monkeypatch: pytest
 def test_entries_that_are_exactly_zero_in_both_gradients_are_counted_apart() -> None:
     errors = found(a_network()).errors
     for method in gradcheck.METHODS:
-        assert errors[method]["U"].exact_zeros == m  # the column of the character that the window does not read
-        assert errors[method]["W"].exact_zeros == 0
+        assert (
+            getattr(errors, method)["U"].exact_zeros == m
+        )  # the column of the character that the window does not read
+        assert getattr(errors, method)["W"].exact_zeros == 0
 
 
 def test_exact_zeros_give_no_relative_error_of_their_own() -> None:
@@ -233,7 +234,7 @@ def test_the_errors_are_those_of_the_formula() -> None:
     assert (errors.worst.index, errors.worst.analytic, errors.worst.numerical) == ((0, 0), 4.0, 4.5)
 
 
-def test_the_numerical_side_calls_the_forward_pass_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_numerical_gradient_calls_the_forward_pass_only(monkeypatch: pytest.MonkeyPatch) -> None:
     network = a_network()
     window = a_window(network)
     _, analytic = analytic_gradient(network, window)
@@ -263,23 +264,23 @@ def test_the_check_leaves_the_parameters_as_they_were() -> None:
     np.testing.assert_array_equal(network.parameters.vector, before)
 
 
-def test_work_shared_out_gives_the_same_check() -> None:
+def test_work_divided_among_processes_gives_the_same_check() -> None:
     network = a_network()
 
     def backwards(function: Callable[..., Array], jobs: list[Any]) -> Iterable[Array]:
         return [function(job) for job in reversed(jobs)][::-1]
 
-    shared = check(network, a_window(network), STEP, THRESHOLD, map=backwards)
-    assert shared.errors == found(network).errors
+    divided = check(network, a_window(network), STEP, THRESHOLD, map=backwards)
+    assert divided.errors == found(network).errors
 
 
 @pytest.fixture(scope="module")
-def sweep() -> list[SweepPoint]:
+def sweep() -> list[StepSizeError]:
     network = a_network()
     return gradcheck.step_sweep(network, a_window(network), rng=np.random.default_rng(3))
 
 
-def errors_by_step(sweep: list[SweepPoint], method: str) -> dict[float, float]:
+def errors_by_step(sweep: list[StepSizeError], method: str) -> dict[float, float]:
     return {
         round(np.log10(point.step), 6): point.max_relative_error
         for point in sweep
@@ -287,7 +288,7 @@ def errors_by_step(sweep: list[SweepPoint], method: str) -> dict[float, float]:
     }
 
 
-def test_the_central_difference_is_worse_on_both_sides_of_its_best_step(sweep: list[SweepPoint]) -> None:
+def test_the_central_difference_is_worse_on_both_sides_of_its_best_step(sweep: list[StepSizeError]) -> None:
     central = errors_by_step(sweep, "central")
     assert central[-5] < 1e-7
     assert central[-1] > 1000 * central[-5]  # truncation
@@ -295,28 +296,28 @@ def test_the_central_difference_is_worse_on_both_sides_of_its_best_step(sweep: l
 
 
 def test_the_truncation_of_the_central_difference_falls_with_the_square_of_the_step(
-    sweep: list[SweepPoint],
+    sweep: list[StepSizeError],
 ) -> None:
     central = errors_by_step(sweep, "central")
     assert central[-1] / central[-2] == pytest.approx(100, rel=0.3)
     assert central[-2] / central[-3] == pytest.approx(100, rel=0.1)
 
 
-def test_the_complex_step_is_exact_at_every_small_step(sweep: list[SweepPoint]) -> None:
+def test_the_complex_step_is_exact_at_every_small_step(sweep: list[StepSizeError]) -> None:
     small = {step: error for step, error in errors_by_step(sweep, "complex_step").items() if step <= -8}
     assert sorted(small) == [-100, -70, -50, -30, -20, -15, -12, -10, -8]
     assert max(small.values()) < 1e-12
 
 
-def test_all_is_the_largest_of_the_tensors(sweep: list[SweepPoint]) -> None:
+def test_all_is_the_largest_of_the_tensors(sweep: list[StepSizeError]) -> None:
     at = [point for point in sweep if point.method == "central" and point.step == pytest.approx(1e-3)]
-    of_tensor = {point.tensor: point.max_relative_error for point in at}
-    assert set(of_tensor) == {"W", "U", "b", "V", "c", "all"}
-    assert of_tensor.pop("all") == max(of_tensor.values())
+    largest = {point.tensor: point.max_relative_error for point in at}
+    assert set(largest) == {"W", "U", "b", "V", "c", "all"}
+    assert largest.pop("all") == max(largest.values())
 
 
 def test_the_table_has_a_line_for_each_tensor_with_the_references_figures() -> None:
-    lines = gradcheck.table({"initial": found(a_network())}).splitlines()
+    lines = gradcheck.table({"initial": found(a_network()).errors}).splitlines()
     W = next(line for line in lines if line.startswith("W "))
     assert W.split()[-4:] == ["3.1e-07", "5.4e-06", "64", "0"]
     assert [line.split()[0] for line in lines[3:8]] == ["W", "U", "b", "V", "c"]

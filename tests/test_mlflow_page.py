@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from charloom.adapters.tracking import tracking
-from tests.results import make_config, make_project, make_result
+from charloom.adapters import tracking
+from charloom.adapters.sweeps import runs
+from tests.results import enter_project, make_config, make_result
 
 pytestmark = [
     # MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
@@ -40,16 +41,15 @@ class Pages:
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME", "DISPLAY", "WAYLAND_DISPLAY"):
+        for name in ("DISPLAY", "WAYLAND_DISPLAY"):
             patch.delenv(name, raising=False)
-        root = make_project(tmp_path_factory.mktemp("project"))
-        patch.chdir(root)
+        root = enter_project(tmp_path_factory.mktemp("project"), patch)
         inp = make_result(root / "artifacts")
         config = make_config()
-        result = tracking.result_of(config, inp)
-        parent = tracking.open_parent(config.tracking, "a sweep")
+        result = tracking.hash_result(config, inp)
+        parent = runs.open_parent(config.tracking, "a sweep")
         tracking.record(config, inp, result, parent=parent)
-        tracking.close_parent(config.tracking, parent, [{"job": 0, "overrides": "seed=1", "smooth_loss": 38.4}])
+        runs.close_parent(config.tracking, parent, [{"job": 0, "overrides": "seed=1", "smooth_loss": 38.4}])
         recorded = tracking.record(config, inp, result)
         assert recorded is not None
         environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "src")}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from charloom.core.cells import CELLS
 from charloom.core.common.types import Array, IntArray
 from charloom.core.gradcheck import COMPLEX_STEP, Window, analytic_gradient, compare, numerical_gradient
-from charloom.core.network.network import Network, Parameters
+from charloom.core.network import Network, Parameters, Stepper
 
 # A first example imports and allocates; a machine under load is slow: no deadline says anything about the code.
 few = settings(deadline=None, max_examples=25)
@@ -72,18 +72,17 @@ every_cell = pytest.mark.parametrize("cell", sorted(CELLS))
 
 @few
 @given(case=cases)
-def test_a_reader_gives_the_same_outputs_as_the_window(case: Case) -> None:
+def test_a_stepper_gives_the_same_outputs_as_the_window(case: Case) -> None:
     network, B = case.network, case.inputs.shape[1]
     outputs, _ = network.logits(case.inputs, case.state)
-    reader = network.reader(case.state)
-    next(reader)
+    stepper = Stepper(network, case.state)
     for o, ids in zip(outputs, case.inputs.astype(np.intp), strict=True):
-        read = reader.send(ids.squeeze() if B == 1 else ids)
-        np.testing.assert_allclose(read.reshape(B, -1) + network.parameters["c"], o, rtol=1e-11, atol=1e-13)
+        V_h = stepper.step(ids.squeeze() if B == 1 else ids)
+        np.testing.assert_allclose(V_h.reshape(B, -1) + network.parameters["c"], o, rtol=1e-11, atol=1e-13)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex128])
-def test_parameters_and_gradients_begin_with_a_cache_line(dtype: Any) -> None:
+def test_parameters_and_gradients_start_at_a_cache_line(dtype: Any) -> None:
     for m in range(1, 20):
         network = Network(vocabulary_size=3, hidden_size=m, dtype=dtype)
         for vector in (network.parameters.vector, network.gradients.vector):

@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -14,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from charloom.adapters.configuration.config import Config, TrackingConfig, flatten
-from charloom.adapters.tracking import tracking
-from charloom.core.common.errors import ConfigError, EnvironmentFault, StateError
+from charloom.adapters import tracking, ui
+from charloom.adapters.configuration import Config, TrackingConfig, flatten
+from charloom.adapters.sweeps import runs
+from charloom.core.common.errors import EnvironmentFault, StateError
 from charloom.stages import track
-from tests.results import ROWS, SEQ_LENGTH, TENSORS, make_config, make_project, make_result
+from tests.results import ROWS, SEQ_LENGTH, TENSORS, enter_project, make_config, make_result
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,20 +36,12 @@ pytestmark = [
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty project, which is the working directory."""
-    return _enter_project(tmp_path / "a project", monkeypatch)
+    return enter_project(tmp_path / "a project", monkeypatch)
 
 
 @pytest.fixture
 def result(project: Path) -> Path:
     return make_result(project / "artifacts")
-
-
-def _enter_project(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    make_project(root)
-    monkeypatch.chdir(root)
-    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME", "DVC_STAGE"):
-        monkeypatch.delenv(name, raising=False)
-    return root
 
 
 def _client(project: Path) -> "MlflowClient":
@@ -66,7 +58,7 @@ def _runs(client: "MlflowClient", **tags: str) -> list["Run"]:
 
 
 def _record(config: Config, inp: Path, **parent: str | None) -> tracking.Recorded:
-    recorded = tracking.record(config, inp, tracking.result_of(config, inp), **parent)
+    recorded = tracking.record(config, inp, tracking.hash_result(config, inp), **parent)
     assert recorded is not None
     return recorded
 
@@ -96,13 +88,13 @@ def _assert_holds(client: "MlflowClient", run_id: str, config: Config, inp: Path
     validation = client.get_metric_history(run_id, "validation_bits_per_char")
     assert [point.step for point in validation] == [10_000, 20_000, 30_000]
     assert run.data.metrics["train/epochs"] == 3
-    assert run.data.metrics["synthesize/known_words"] == 0.875
+    assert run.data.metrics["synthesize/known_word_fraction"] == 0.875
     assert run.data.tags["charloom.train.stopped"] == "steps"
 
     assert set(_artifacts(client, run_id)) == {
         *(
             name
-            for name in tracking.result_of(config, inp).files
+            for name in tracking.hash_result(config, inp).files
             if name not in ("prepare/ids.npy", "train/samples.jsonl")
         ),
         "gradcheck/relative_errors.json",
@@ -163,32 +155,9 @@ def test_a_result_recorded_twice_is_one_run(project: Path, result: Path) -> None
     assert len(_runs(_client(project))) == 1
 
 
-def test_another_file_or_another_parameter_is_another_result(result: Path) -> None:
-    config = make_config()
-    first = tracking.result_of(config, result)
-    assert tracking.result_of(config, result) == first
-    assert tracking.result_of(make_config(learning_rate=0.2), result).fingerprint != first.fingerprint
-    (result / "synthesize/sample.txt").write_text("other")
-    other = tracking.result_of(config, result)
-    assert other.fingerprint != first.fingerprint
-    assert {name for name in first.files if first.files[name] != other.files[name]} == {"synthesize/sample.txt"}
-
-
-def test_where_the_result_goes_does_not_shape_it(result: Path) -> None:
-    here = tracking.result_of(make_config(), result)
-    there = tracking.result_of(make_config(TrackingConfig("server", "http://127.0.0.1:1", "other")), result)
-    assert here == there
-
-
-def test_a_missing_file_names_its_stage(result: Path) -> None:
-    (result / "synthesize/sample.txt").unlink()
-    with pytest.raises(StateError, match=r"sample\.txt is missing; run the synthesize stage first"):
-        tracking.result_of(make_config(), result)
-
-
 def test_a_file_that_is_not_whole_is_a_state_error_and_leaves_no_run(project: Path, result: Path) -> None:
     (result / "gradcheck/errors.json").write_text('{"passed": true}')
-    with pytest.raises(StateError, match="does not hold a whole result"):
+    with pytest.raises(StateError, match=r"errors\.json is damaged \(.*; run the gradcheck stage again"):
         _record(make_config(), result)
     assert not (project / "mlflow.db").exists()
 
@@ -196,8 +165,8 @@ def test_a_file_that_is_not_whole_is_a_state_error_and_leaves_no_run(project: Pa
 @pytest.mark.parametrize("status", ["RUNNING", "FAILED", "KILLED"])
 def test_what_a_kill_left_half_way_is_replaced_by_one_finished_run(project: Path, result: Path, status: str) -> None:
     config = make_config()
-    fingerprint = tracking.result_of(config, result).fingerprint
-    parent = tracking.open_parent(config.tracking, "makes the experiment")
+    fingerprint = tracking.hash_result(config, result).result
+    parent = runs.open_parent(config.tracking, "makes the experiment")
     client = _client(project)
     experiment = client.get_experiment_by_name("charloom")
     assert experiment is not None
@@ -208,7 +177,7 @@ def test_what_a_kill_left_half_way_is_replaced_by_one_finished_run(project: Path
     (run,) = _runs(client, **{"charloom.result": fingerprint})
     assert run.info.run_id == recorded.run_id != zombie.info.run_id
     _assert_holds(client, recorded.run_id, config, result)
-    tracking.close_parent(config.tracking, parent, [])
+    runs.close_parent(config.tracking, parent, [])
 
 
 @pytest.mark.parametrize(("raised", "status"), [(OSError("no space left"), "FAILED"), (KeyboardInterrupt(), "KILLED")])
@@ -256,7 +225,7 @@ def test_four_processes_can_record_into_a_database_that_is_not_there_yet(project
 def test_a_sweep_is_a_parent_with_its_runs_and_its_table(project: Path, result: Path) -> None:
     config, other = make_config(), make_config(learning_rate=0.05)
     alone = _record(config, result)
-    parent = tracking.open_parent(config.tracking, "optimizer.learning_rate=0.1,0.05,1e9")
+    parent = runs.open_parent(config.tracking, "optimizer.learning_rate=0.1,0.05,1e9")
     assert parent is not None
     client = _client(project)
     assert client.get_run(parent).info.status == "RUNNING"
@@ -265,10 +234,10 @@ def test_a_sweep_is_a_parent_with_its_runs_and_its_table(project: Path, result: 
     assert children[0].run_id != alone.run_id
     assert not _record(config, result, parent=parent).new
     message = "a parameter is no longer finite at step 7; lower optimizer.learning_rate"
-    failed = tracking.record_failure(make_config(learning_rate=1e9), message, parent=parent)
+    failed = runs.record_failure(make_config(learning_rate=1e9), message, parent=parent)
     assert failed is not None
 
-    tracking.close_parent(
+    runs.close_parent(
         config.tracking,
         parent,
         [
@@ -299,14 +268,14 @@ def test_off_sends_nothing_but_still_writes_the_fingerprint(
     project: Path, result: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
-    config = make_config(TrackingConfig("off", None, "charloom"))
+    config = make_config(TrackingConfig(mode="off", uri=None, experiment="charloom"))
     track.run(config, result, project / "track")
     written = json.loads((project / "track/result.json").read_text())
-    whole = tracking.result_of(config, result)
-    assert written == {"result": whole.fingerprint, "files": whole.files}
-    assert tracking.open_parent(config.tracking, "sweep") is None
-    assert tracking.record_failure(config, "message") is None
-    tracking.close_parent(config.tracking, None, [])
+    whole = tracking.hash_result(config, result)
+    assert written == {"result": whole.result, "files": whole.files}
+    assert runs.open_parent(config.tracking, "sweep") is None
+    assert runs.record_failure(config, "message") is None
+    runs.close_parent(config.tracking, None, [])
     assert sorted(path.name for path in project.iterdir()) == ["artifacts", "conf", "params.yaml", "track"]
 
 
@@ -317,65 +286,6 @@ def test_the_stage_writes_the_same_bytes_again(project: Path, result: Path, caps
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("recorded as 'rnn 100, adagrad 0.1")
     assert second.startswith("already recorded as 'rnn 100, adagrad 0.1")
-
-
-def test_the_environment_variable_decides_where_runs_go(
-    project: Path, result: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///elsewhere.db")
-    recorded = _record(make_config(TrackingConfig("server", "http://127.0.0.1:1", "charloom")), result)
-    assert recorded.uri == f"sqlite:///{project / 'elsewhere.db'}"
-    assert (project / "elsewhere.db").is_file()
-    assert not (project / "mlflow.db").exists()
-
-
-def test_a_server_without_an_address_is_a_configuration_error(project: Path) -> None:
-    with pytest.raises(ConfigError, match=r"tracking\.uri must be the address"):
-        tracking.tracking_uri(TrackingConfig("server", None, "charloom"))
-
-
-def test_the_database_of_a_copy_that_dvc_made_is_that_of_the_project(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (project / ".dvc").mkdir()
-    assert tracking.home() == project
-    for folder in (project / ".dvc/tmp/exps/tmp1", project / ".dvc/tmp/exps/standalone/tmp2"):
-        (folder / ".dvc").mkdir(parents=True)
-        _enter_project(folder, monkeypatch)
-        assert tracking.home() == project
-    linked = _enter_project(tmp_path / "scratch/tmp3", monkeypatch)
-    (linked / ".dvc").mkdir()
-    assert tracking.home() == linked
-    monkeypatch.setenv("DVC_ROOT", str(project))
-    assert tracking.home() == linked  # DVC sets it for every stage
-    monkeypatch.setenv("DVC_EXP_NAME", "brave-moth")
-    assert tracking.home() == project
-
-
-def test_a_project_that_was_moved_is_told_so(project: Path, result: Path, tmp_path: Path) -> None:
-    _record(make_config(), result)
-    moved = tmp_path / "moved"
-    project.rename(moved)
-    os.chdir(moved)
-    with pytest.raises(EnvironmentFault, match=r"was the project moved\?"):
-        _record(make_config(learning_rate=0.2), moved / "artifacts")
-
-
-def test_a_deleted_experiment_is_told_so(project: Path, result: Path) -> None:
-    _record(make_config(), result)
-    client = _client(project)
-    experiment = client.get_experiment_by_name("charloom")
-    assert experiment is not None
-    client.delete_experiment(experiment.experiment_id)
-    with pytest.raises(EnvironmentFault, match="was deleted; restore it"):
-        _record(make_config(), result)
-
-
-def test_a_file_that_is_no_database_is_one_line(project: Path, result: Path) -> None:
-    (project / "mlflow.db").write_text("this is not a database, but it is long enough to look at" * 20)
-    with pytest.raises(EnvironmentFault, match="file is not a database") as caught:
-        _record(make_config(), result)
-    assert "\n" not in str(caught.value)
 
 
 def test_the_commit_is_a_tag_where_git_is_there(project: Path, result: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -392,53 +302,11 @@ def test_the_commit_is_a_tag_where_git_is_there(project: Path, result: Path, mon
     git("add", "params.yaml")
     git("commit", "--quiet", "-m", "first")
     clean = _client(project).get_run(_record(make_config(learning_rate=0.2), result).run_id).data.tags
-    assert clean["mlflow.source.git.commit"] == clean["charloom.git_commit"] == git("rev-parse", "HEAD")
+    assert clean["mlflow.source.git.commit"] == git("rev-parse", "HEAD")
     assert clean["charloom.git_dirty"] == "false"
     (project / "params.yaml").write_text("seed: 2\n")
     dirty = _client(project).get_run(_record(make_config(learning_rate=0.3), result).run_id).data.tags
     assert dirty["charloom.git_dirty"] == "true"
-
-
-def _server_at(port: int) -> Config:
-    return make_config(TrackingConfig("server", f"http://someone:secret@127.0.0.1:{port}", "charloom"))
-
-
-def test_a_server_that_is_gone_costs_seconds_and_one_line(
-    project: Path, result: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))  # bound and not listening: refused
-        config = _server_at(unused.getsockname()[1])
-        before = time.monotonic()
-        with pytest.raises(EnvironmentFault) as caught:
-            track.run(config, result, project / "track")
-        assert time.monotonic() - before < 15
-        assert tracking.open_parent(config.tracking, "sweep") is None
-    said = str(caught.value)
-    assert "\n" not in said
-    assert "Connection refused" in said
-    assert f"the result is whole in {result}" in said
-    assert f"python -m charloom.stages.track inp={result}" in said
-    assert "secret" not in said + caplog.text
-    assert "the sweep goes on without a run above its runs" in caplog.text
-    assert (project / "track/result.json").is_file()
-
-
-def test_a_server_that_hangs_is_given_up(project: Path, result: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")  # 5 where it is not set
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        before = time.monotonic()
-        with pytest.raises(EnvironmentFault, match=r"timed out.*the result is whole in"):
-            _record(_server_at(silent.getsockname()[1]), result)
-        assert time.monotonic() - before < 10
-
-
-def test_the_wait_for_a_server_is_bounded_by_default(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"):
-        monkeypatch.delenv(name, raising=False)
-    tracking.close_parent(make_config().tracking, tracking.open_parent(make_config().tracking, "any"), [])
-    assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "5"
-    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "1"
 
 
 def test_a_run_on_a_server_and_its_pages(
@@ -460,7 +328,7 @@ def test_a_run_on_a_server_and_its_pages(
             view = f"{address}/#/experiments/1/runs?workflowType=machine_learning"
             assert pages.stdout.readline().startswith(f"MLflow: {view}")
 
-            config = make_config(TrackingConfig("server", address, "charloom"))
+            config = make_config(TrackingConfig(mode="server", uri=address, experiment="charloom"))
             recorded = _record(config, result)
             _assert_holds(MlflowClient(address), recorded.run_id, config, result)
             assert not _record(config, result).new
@@ -469,8 +337,8 @@ def test_a_run_on_a_server_and_its_pages(
             with closing(urllib.request.urlopen(address)) as page:
                 assert b"<title>MLflow" in page.read()
 
-            with pytest.raises(EnvironmentFault, match=f"port {port} cannot be had"):
-                tracking.serve(make_config().tracking, port=port)
+            with pytest.raises(EnvironmentFault, match=f"port {port} is unavailable"):
+                ui.serve(make_config().tracking, port=port)
         finally:
             pages.terminate()
         assert pages.wait(20) == 143

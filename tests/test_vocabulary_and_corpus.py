@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charloom.adapters.files import corpus
-from charloom.adapters.files.corpus import Summary, prepare, read_text
+from charloom.adapters.files.corpus import prepare, read_text
 from charloom.core.common.errors import DataError
-from charloom.core.text.vocabulary import Vocabulary, code_points_of
+from charloom.core.common.records import Summary
+from charloom.core.common.types import Array
+from charloom.core.text.vocabulary import Vocabulary, code_points
 
 TEXT = "The ferryman — said “naïve” 1,000 times.\n日本語 𝄞\n"
 
@@ -60,7 +62,7 @@ def test_the_empty_text_has_no_ids() -> None:
 @settings(deadline=None)
 @given(st.text())
 def test_code_points_are_those_of_ord(text: str) -> None:
-    assert code_points_of(text).tolist() == [ord(character) for character in text]
+    assert code_points(text).tolist() == [ord(character) for character in text]
 
 
 def written(tmp_path: Path, content: bytes) -> Path:
@@ -113,7 +115,7 @@ def test_ids_on_disk_are_of_the_smallest_type(tmp_path: Path, size: int) -> None
 def test_what_was_prepared_is_the_text_when_loaded(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = written(tmp_path_factory.mktemp("any"), b"\xef\xbb\xbf" + text.encode())
     prepared(path, newline="keep")
-    loaded = corpus.load(path.parent / "prepare")
+    loaded = corpus.load(path.parent)
     assert loaded.vocabulary.decode(loaded.train_ids) == text
 
 
@@ -203,7 +205,7 @@ def test_utf_16_without_its_mark_is_refused_where_the_mark_is_needed(tmp_path: P
     [
         (b"", "is empty; give a text"),
         (codecs.BOM_UTF8, "is empty; give a text"),
-        (b"a", "has one character; to learn what follows what takes at least two"),
+        (b"a", "has one character; give a text of at least two"),
         ("日".encode(), "has one character"),
         (b"aaaa", "has a single distinct character, 'a', 4 times; nothing to learn"),
         (b"\r\n\r\n", r"has a single distinct character, '\n', 2 times"),
@@ -243,7 +245,7 @@ def test_the_split_is_cut_once_with_the_validation_text_last(
     text = ("abcdefghij" * 101)[:length]
     summary = prepared(written(tmp_path, text.encode()), validation_fraction=fraction)
     assert (summary.characters, summary.train_characters, summary.validation_characters) == (length, train, validation)
-    loaded = corpus.load(tmp_path / "prepare")
+    loaded = corpus.load(tmp_path)
     assert loaded.vocabulary.decode(loaded.train_ids) == text[:train]
     assert loaded.vocabulary.decode(loaded.validation_ids) == text[train:]
 
@@ -263,25 +265,109 @@ def test_preparing_again_gives_the_same_bytes(tmp_path: Path) -> None:
     assert sorted(before) == ["ids.npy", "summary.json", "vocabulary.json"]
 
 
-@pytest.mark.parametrize("name", ["ids.npy", "summary.json", "vocabulary.json"])
+NAMES = ["ids.npy", "summary.json", "vocabulary.json"]
+
+
+def load_refusal(inp: Path) -> str:
+    with pytest.raises(DataError) as raised:
+        corpus.load(inp)
+    message = str(raised.value)
+    assert "\n" not in message
+    assert str(inp) in message
+    assert "; run the prepare stage " in message
+    return message
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_prepared_corpus_without_one_of_its_files_is_refused(tmp_path: Path, name: str) -> None:
     prepared(written(tmp_path, TEXT.encode()))
     (tmp_path / "prepare" / name).unlink()
-    with pytest.raises(DataError, match=f"{name} is missing; run the prepare stage first"):
-        corpus.load(tmp_path / "prepare")
+    assert load_refusal(tmp_path).startswith(f"{tmp_path}/prepare/{name} is missing; run the prepare stage first")
 
 
-@pytest.mark.parametrize("name", ["ids.npy", "summary.json", "vocabulary.json"])
-def test_a_prepared_corpus_with_a_file_cut_short_is_refused(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kept", [0, 1, 8, 9, -9])
+def test_a_prepared_corpus_with_a_file_cut_short_is_refused(tmp_path: Path, name: str, kept: int) -> None:
     prepared(written(tmp_path, TEXT.encode()))
     file = tmp_path / "prepare" / name
-    file.write_bytes(file.read_bytes()[:-9])
-    with pytest.raises(DataError, match="does not hold a prepared corpus"):
-        corpus.load(tmp_path / "prepare")
+    file.write_bytes(file.read_bytes()[:kept])
+    message = load_refusal(tmp_path)
+    assert message.startswith(f"{file} is damaged (")
+    assert message.endswith("); run the prepare stage again")
 
 
-def test_a_prepared_corpus_whose_counts_disagree_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("ids", "found"),
+    [
+        (np.array(3, np.uint8), "uint8 of shape ()"),
+        (np.zeros((4, 12), np.uint8), "uint8 of shape (4, 12)"),
+        (np.zeros(len(TEXT)), f"float64 of shape ({len(TEXT)},)"),
+        (np.zeros(len(TEXT), np.int64), f"int64 of shape ({len(TEXT)},)"),
+        (np.array(["a"]), "<U1 of shape (1,)"),
+    ],
+)
+def test_ids_that_are_not_unsigned_integers_in_one_dimension_are_refused(
+    tmp_path: Path, ids: Array, found: str
+) -> None:
     prepared(written(tmp_path, TEXT.encode()))
-    np.save(tmp_path / "prepare" / "ids.npy", np.zeros(3, np.uint8))
-    with pytest.raises(DataError, match=f"has 3 ids and .* where its summary says {len(TEXT)} and"):
-        corpus.load(tmp_path / "prepare")
+    np.save(tmp_path / "prepare/ids.npy", ids)
+    assert load_refusal(tmp_path) == (
+        f"{tmp_path}/prepare/ids.npy is damaged (ids must be unsigned integers in one dimension, got {found}); "
+        "run the prepare stage again"
+    )
+
+
+def test_ids_that_are_a_pickle_are_refused_unread(tmp_path: Path) -> None:
+    prepared(written(tmp_path, TEXT.encode()))
+    np.save(tmp_path / "prepare/ids.npy", np.array([{}], dtype=object), allow_pickle=True)
+    assert "ids.npy is damaged (Array can't be memory-mapped" in load_refusal(tmp_path)
+
+
+@settings(deadline=None, max_examples=200)
+@given(at=st.integers(0, 127), byte=st.integers(0, 255))
+def test_a_changed_byte_in_the_header_of_the_ids_is_refused_or_changes_nothing(
+    tmp_path_factory: pytest.TempPathFactory, at: int, byte: int
+) -> None:
+    path = written(tmp_path_factory.mktemp("any"), TEXT.encode())
+    prepared(path)
+    before = corpus.load(path.parent).train_ids
+    file = path.parent / "prepare/ids.npy"
+    content = bytearray(file.read_bytes())
+    content[at] = byte
+    file.write_bytes(content)
+    try:
+        after = corpus.load(path.parent).train_ids
+    except DataError:
+        load_refusal(path.parent)
+    else:
+        np.testing.assert_array_equal(after, before)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("ids.npy", np.zeros(3, np.uint8), f"there are 3 ids, the summary says {len(TEXT)} characters"),
+        ("ids.npy", np.zeros(0, np.uint8), f"there are 0 ids, the summary says {len(TEXT)} characters"),
+        ("ids.npy", np.full(len(TEXT), 200, np.uint8), "an id must be below the vocabulary's 28 characters, got 200"),
+        ("vocabulary.json", ["a", "b"], "the vocabulary has 2 characters, its summary says 28"),
+        ("vocabulary.json", ["b", "a"], "the vocabulary must be a sorted list of distinct characters"),
+        ("vocabulary.json", ["a", "a"], "the vocabulary must be a sorted list of distinct characters"),
+        ("vocabulary.json", ["ab", "c"], "the vocabulary must be a sorted list of distinct characters"),
+        ("summary.json", {"train_characters": 40}, "40 training and 5 validation characters are not the whole text"),
+        ("summary.json", {"train_characters": 0}, "0 training and 5 validation characters are not the whole text"),
+        ("summary.json", {"validation_characters": -1}, "42 training and -1 validation characters are not the whole"),
+    ],
+)
+def test_files_of_a_prepared_corpus_that_do_not_belong_together_are_refused(
+    tmp_path: Path, name: str, content: Any, problem: str
+) -> None:
+    prepared(written(tmp_path, TEXT.encode()), validation_fraction=0.1)
+    file = tmp_path / "prepare" / name
+    if name == "ids.npy":
+        np.save(file, content)
+    else:
+        text = json.dumps(content if isinstance(content, list) else json.loads(file.read_text()) | content)
+        file.write_text(text)
+    message = load_refusal(tmp_path)
+    assert message.startswith(f"the files in {tmp_path / 'prepare'} disagree: {problem}")
+    assert message.endswith("; run the prepare stage again")

@@ -1,6 +1,6 @@
 """The command `python -m charloom.tracking`: the runs in MLflow's pages."""
 
-from charloom.adapters.tracking.tracking import main
+from charloom.adapters.ui import main
 
 if __name__ == "__main__":
     main()

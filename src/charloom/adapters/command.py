@@ -141,6 +141,13 @@ def require_memory(needed: int, purpose: str, advice: str) -> None:
         )
 
 
+@contextmanager
+def blas_threads(number: int) -> Iterator[None]:
+    """A context in which BLAS takes this number of threads."""
+    with threadpool_limits(number):
+        yield
+
+
 def start_worker(threads: int = 1) -> None:
     """What a process of a pool or a crew does first: it takes its number of threads for the matrix library, and ends
     when the process that started it has ended, whatever it waits for.

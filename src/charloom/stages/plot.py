@@ -1,40 +1,34 @@
-"""Plot: what the other stages left behind, as figures and as one page.
-
-Reads prepare/, gradcheck/, train/ and synthesize/; writes loss.png, gradcheck.png, step_sweep.png, samples.png and
-report.html.
-"""
+"""plot: the results of the other stages, as figures and as one page."""
 
 from pathlib import Path
 
+from charloom.adapters import plots, report
 from charloom.adapters.command import stage_main
 from charloom.adapters.configuration.config import Config, flatten
 from charloom.adapters.files import artifacts
-from charloom.adapters.plots import plots
-from charloom.adapters.report import report
+from charloom.core.common.reference import REFERENCE
 
 
 def run(config: Config, inp: Path, out: Path) -> None:
-    """Draw the figures and the page from the stage folders in `inp`. Raises StateError where a file is missing."""
+    """Draw the figures and the page into `out`, from the stage folders in `inp`.
+
+    Raises StateError where a file of another stage is missing or damaged.
+    """
     summary, errors = artifacts.SUMMARY.read(inp), artifacts.ERRORS.read(inp)
     history, samples = artifacts.HISTORY.read(inp), artifacts.SAMPLES.read(inp)
-    validation = {row.step: row.validation_nats_per_char for row in history if row.validation_nats_per_char is not None}
+    is_plain = config.model.cell == "rnn" and config.model.layers == 1  # as the reference is
+    reference = REFERENCE if is_plain else {}
 
     figures = {
-        "loss": plots.loss(
-            [row.step for row in history],
-            [row.loss for row in history],
-            [row.smooth_loss for row in history],
-            validation,
-            seq_length=config.train.seq_length,
-            vocabulary_size=summary.vocabulary_size,
-        ),
-        "gradcheck": plots.gradient_errors(errors),
+        "loss": plots.loss(history, seq_length=config.train.seq_length, vocabulary_size=summary.vocabulary_size),
+        "gradcheck": plots.gradient_errors(errors, reference=reference),
         "step_sweep": plots.step_sweep(artifacts.STEP_SWEEP.read(inp), step=errors.step),
         "samples": plots.samples(samples),
     }
     page = report.page(
         summary=summary,
         errors=errors,
+        reference=reference,
         metrics=artifacts.METRICS.read(inp),
         samples=samples,
         text=artifacts.TEXT.read(inp),

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +10,17 @@ import numpy as np
 from charloom.adapters.command import stage_main
 from charloom.adapters.configuration.config import Config, SynthesizeConfig
 from charloom.adapters.files import artifacts, corpus, models
-from charloom.core.text.quality import quality
+from charloom.adapters.files.formats import replacing
+from charloom.core.common.errors import DataError, hint
+from charloom.core.text import quality
 
 _FILES = {"last": artifacts.MODEL, "best": artifacts.BEST_MODEL}
 _SEPARATOR = "\n\n----\n\n"
-_MEASURED = 2_000_000  # characters of the training text that a written text is held against
+_MEASURED = 2_000_000  # characters of the training text that a written text is compared with
 
 
 def run(config: Config, inp: Path, out: Path) -> None:
-    """Write sample.txt and metrics.json into `out`; the text is on the terminal as it is written."""
+    """Write the text and its quality into `out`; the text is on the terminal as it is written."""
     options = config.synthesize
     prime = options.prime
     if options.prime_file:
@@ -28,7 +30,8 @@ def run(config: Config, inp: Path, out: Path) -> None:
             newline=config.data.newline,
             key="synthesize.prime_file",
         )
-    characters = models.load(inp / _FILES[options.model].name).characters(
+    model, trained_on = models.load(inp / _FILES[options.model].name), corpus.load(inp)
+    characters = model.characters(
         rng=np.random.default_rng(options.seed),
         streams=options.streams,
         prime=prime,
@@ -37,21 +40,17 @@ def run(config: Config, inp: Path, out: Path) -> None:
         top_p=options.top_p,
         on_unknown=options.on_unknown,
     )
-    trained_on = corpus.load(inp / "prepare")
-    # The first is drawn here, so that a prime text that cannot be read costs no earlier sample.txt.
-    characters = chain([next(characters)], characters)
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / "sample.txt").open("w", encoding="utf-8", newline="") as file:
+    unreadable = "choose synthesize.prime from the training text's characters or set synthesize.on_unknown=skip"
+    with replacing(artifacts.TEXT.path(out)) as file, hint(DataError, unreadable):
         for piece in _pieces(characters, prime, options):
-            file.write(piece)
+            file.write(piece.encode())
             sys.stdout.write(piece)
     print()
 
     training_text = trained_on.vocabulary.decode(trained_on.train_ids[:_MEASURED])
-    with (out / "sample.txt").open(encoding="utf-8", newline="") as file:
-        file.seek(len(prime.encode()))
-        measured = quality(file.read(_MEASURED), training_text)
-    artifacts.QUALITY.write(out, measured)
+    with artifacts.TEXT.path(out).open(encoding="utf-8", newline="") as text:
+        text.seek(len(prime.encode()))
+        artifacts.QUALITY.write(out, quality(text.read(_MEASURED), training_text))
 
 
 def _pieces(characters: Iterator[str], prime: str, options: SynthesizeConfig) -> Iterator[str]:

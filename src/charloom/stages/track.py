@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from charloom.adapters.command import stage_main
-from charloom.adapters.configuration.config import Config
+from charloom.adapters.configuration import Config
 from charloom.adapters.files import artifacts
-from charloom.adapters.tracking import tracking
+from charloom.adapters.tracking import hash_result, record
 
 
 def run(config: Config, inp: Path, out: Path, parent: str | None = None) -> None:
@@ -14,10 +14,10 @@ def run(config: Config, inp: Path, out: Path, parent: str | None = None) -> None
     The fingerprint is written first; where MLflow cannot be written to, EnvironmentFault is raised, and the
     stage can be run again by itself.
     """
-    result = tracking.result_of(config, inp)
+    result = hash_result(config, inp)
     artifacts.RESULT.write(out, result)
 
-    recorded = tracking.record(config, inp, result, parent=parent)
+    recorded = record(config, inp, result, parent=parent)
     if recorded is None:
         print("tracking is off: the result is not recorded")
     else:

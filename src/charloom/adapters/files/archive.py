@@ -1,4 +1,4 @@
-"""Arrays and values on disk, whole or not at all: an uncompressed .npz with its metadata and a sha256 inside.
+"""Arrays and JSON values in one file that is whole or refused: an uncompressed .npz with a sha256 inside.
 
 Knows nothing about what the arrays mean.
 """
@@ -21,9 +21,9 @@ FORMAT = 1
 
 
 def save(path: Path, kind: str, arrays: Mapping[str, Array], values: Mapping[str, Any]) -> None:
-    """Write arrays and JSON values to `path`, which is replaced only once the new file is safe on disk.
+    """Replace the file at `path`, once the new one is safe on disk, with arrays and JSON values.
 
-    The same content gives the same bytes.
+    `kind`, such as "model", says what the file is, and `load` refuses another. The same content gives the same bytes.
     """
     metadata = {"format": FORMAT, "kind": kind, "sha256": _digest(arrays, values), "values": dict(values)}
     text = np.frombuffer(json.dumps(metadata).encode(), np.uint8)
@@ -32,7 +32,7 @@ def save(path: Path, kind: str, arrays: Mapping[str, Array], values: Mapping[str
 
 
 def _write_npz(file: IO[bytes], arrays: Mapping[str, Array]) -> None:
-    """What `np.savez` writes, but the same bytes under every version of Python: sizes are known beforehand."""
+    """What `np.savez` writes, but the same bytes in every version of Python: sizes are known beforehand."""
     with zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
             member = io.BytesIO()
@@ -41,9 +41,9 @@ def _write_npz(file: IO[bytes], arrays: Mapping[str, Array]) -> None:
 
 
 def load(path: Path, kind: str) -> tuple[dict[str, Array], dict[str, Any]]:
-    """The arrays and values that `save` wrote.
+    """The arrays and values that `save` wrote to `path`.
 
-    Raises StateError for anything but a whole file of this kind and format.
+    Raises StateError for anything but an undamaged file of this kind and format.
     """
     try:
         with zipfile.ZipFile(path) as archive:

@@ -1,6 +1,6 @@
-"""Every file that a stage leaves under `artifacts/`: its name and what it holds, here and nowhere else."""
+"""Every file that a stage writes: its path in the results folder and the type of what it holds, here alone."""
 
-from charloom.adapters.files.formats import Artifact, Csv, Json, JsonLines, Text
+from charloom.adapters.files.formats import Artifact, Csv, IdsFile, Json, JsonLines, Text
 from charloom.core.common.records import (
     ErrorRow,
     GradientErrors,
@@ -14,7 +14,7 @@ from charloom.core.common.records import (
 )
 
 VOCABULARY = Json("prepare/vocabulary.json", list[str])
-IDS = Artifact("prepare/ids.npy")
+IDS = IdsFile("prepare/ids.npy")
 SUMMARY = Json("prepare/summary.json", Summary)
 
 ERRORS = Json("gradcheck/errors.json", GradientErrors)

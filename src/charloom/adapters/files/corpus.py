@@ -1,6 +1,6 @@
-"""The corpus: a text file read in pieces, its vocabulary, its ids on disk and the split for training and validation.
+"""The corpus: a text file of any length, read in pieces, and the vocabulary, ids and split that are made of it.
 
-Memory stays that of a piece, however long the file. Knows nothing about networks.
+Knows nothing about networks.
 """
 
 import codecs
@@ -17,7 +17,7 @@ from charloom.adapters.files.formats import replacing
 from charloom.core.common.errors import DataError, StateError
 from charloom.core.common.records import Summary
 from charloom.core.common.types import Ids
-from charloom.core.text.vocabulary import Vocabulary, code_points_of
+from charloom.core.text.vocabulary import Vocabulary, code_points
 
 _PIECE = 1 << 22  # bytes read at once
 _LAST_CODE_POINT = 0x10FFFF
@@ -25,7 +25,7 @@ _LAST_CODE_POINT = 0x10FFFF
 
 @dataclass(frozen=True)
 class Corpus:
-    """A prepared corpus: training text first, validation text last, cut once."""
+    """A prepared corpus; the validation text is what follows the training text."""
 
     vocabulary: Vocabulary
     train_ids: Ids
@@ -33,23 +33,25 @@ class Corpus:
     summary: Summary
 
 
-def prepare(path: Path, folder: Path, *, encoding: str, newline: str, validation_fraction: float) -> Summary:
-    r"""Read the text at `path` twice, once for its vocabulary and once for its ids, and write both into `folder`.
+def prepare(path: Path, out: Path, *, encoding: str, newline: str, validation_fraction: float) -> Summary:
+    r"""Write the vocabulary, the ids and the summary of the text at `path` into the stage's folder `out`.
 
-    `newline` is "universal" (\r\n and \r become \n) or "keep". The last `validation_fraction` of the characters,
-    rounded to a whole one, is the validation text. Raises DataError for a text that cannot be trained on.
+    `newline` is "universal" (\r\n and \r become \n) or "keep". The last `validation_fraction` (0 to 1) of the
+    characters, rounded to a whole number, is the validation text. The text is read twice, for its vocabulary and for
+    its ids, so that memory does not grow with it. Returns the summary. Raises DataError for a text that cannot be
+    trained on.
     """
     seen = np.zeros(_LAST_CODE_POINT + 1, bool)
     characters = 0
     sha256 = hashlib.sha256()
     for piece in _pieces(path, encoding, newline, sha256):
-        seen[code_points_of(piece)] = True
+        seen[code_points(piece)] = True
         characters += len(piece)
     vocabulary = Vocabulary("".join(map(chr, np.flatnonzero(seen))))
     if characters == 0:
         raise DataError(f"{path} is empty; give a text, a hundred thousand characters or more")
     if characters == 1:
-        raise DataError(f"{path} has one character; to learn what follows what takes at least two")
+        raise DataError(f"{path} has one character; give a text of at least two")
     if len(vocabulary) == 1:
         raise DataError(
             f"{path} has a single distinct character, {vocabulary.characters!r}, {characters} times; nothing to learn"
@@ -71,36 +73,50 @@ def prepare(path: Path, folder: Path, *, encoding: str, newline: str, validation
         train_characters=characters - validation_characters,
         validation_characters=validation_characters,
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_ids(artifacts.IDS.path(folder), vocabulary, characters, _pieces(path, encoding, newline))
-    artifacts.VOCABULARY.write(folder, list(vocabulary.characters))
-    artifacts.SUMMARY.write(folder, summary)
+    _write_ids(artifacts.IDS.path(out), vocabulary, characters, _pieces(path, encoding, newline))
+    artifacts.VOCABULARY.write(out, list(vocabulary.characters))
+    artifacts.SUMMARY.write(out, summary)
     return summary
 
 
-def load(folder: Path) -> Corpus:
-    """The corpus that `prepare` left in `folder`, its ids as a memory map. Raises DataError where it is not whole."""
-    inp = folder.parent
+def load(inp: Path) -> Corpus:
+    """The corpus that the prepare stage wrote to the results folder `inp`, its ids as memory maps.
+
+    Raises DataError where a file is missing or damaged, or the files do not belong together.
+    """
     try:
-        characters, summary = artifacts.VOCABULARY.read(inp), artifacts.SUMMARY.read(inp)
-        ids = np.load(artifacts.IDS.path(folder), mmap_mode="r", allow_pickle=False)
+        characters, ids = artifacts.VOCABULARY.read(inp), artifacts.IDS.read(inp)
+        summary = artifacts.SUMMARY.read(inp)
     except StateError as error:
         raise DataError(str(error)) from None
-    except FileNotFoundError as error:
-        raise DataError(f"{error.filename} is missing; run the prepare stage first") from None
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{folder} does not hold a prepared corpus ({error}); run the prepare stage again") from None
-    if len(ids) != summary.characters or len(characters) != summary.vocabulary_size:
-        raise DataError(
-            f"{folder} has {len(ids)} ids and {len(characters)} characters where its summary says {summary.characters} "
-            f"and {summary.vocabulary_size}; run the prepare stage again"
-        )
+    if problem := _disagreement(characters, ids, summary):
+        raise DataError(f"the files in {inp / artifacts.IDS.stage} disagree: {problem}; run the prepare stage again")
     cut = summary.train_characters
     return Corpus(Vocabulary("".join(characters)), ids[:cut], ids[cut:], summary)
 
 
+def _disagreement(characters: list[str], ids: Ids, summary: Summary) -> str | None:
+    if characters != sorted(set("".join(characters))):
+        return "the vocabulary must be a sorted list of distinct characters"
+    if len(characters) != summary.vocabulary_size:
+        return f"the vocabulary has {len(characters)} characters, its summary says {summary.vocabulary_size}"
+    if len(ids) != summary.characters:
+        return f"there are {len(ids)} ids, the summary says {summary.characters} characters"
+    if not 0 < summary.train_characters == summary.characters - summary.validation_characters <= summary.characters:
+        return (
+            f"{summary.train_characters} training and {summary.validation_characters} validation characters are not "
+            f"the whole text of {summary.characters}"
+        )
+    if ids.max() >= len(characters):
+        return f"an id must be below the vocabulary's {len(characters)} characters, got {ids.max()}"
+    return None
+
+
 def read_text(path: Path, *, encoding: str, newline: str = "universal", key: str = "data.path") -> str:
-    """The whole text at `path`, which `key` named, without a byte-order mark. Raises DataError."""
+    """The whole text at `path`, without a byte-order mark; errors name `key` as the key that gave the path.
+
+    Raises DataError where there is no text in this encoding.
+    """
     return "".join(_pieces(path, encoding, newline, key=key))
 
 
@@ -119,7 +135,7 @@ def _write_ids(path: Path, vocabulary: Vocabulary, characters: int, pieces: Iter
 def _pieces(
     path: Path, encoding: str, newline: str, sha256: "hashlib._Hash | None" = None, key: str = "data.path"
 ) -> Iterator[str]:
-    """The text in pieces of some megabytes; `sha256`, where given, is fed the file's bytes."""
+    """The text in pieces of some megabytes; `sha256`, where given, is updated with the file's bytes."""
     decoder = codecs.getincrementaldecoder(encoding)()
     newlines = io.IncrementalNewlineDecoder(None, translate=newline == "universal")
     consumed = 0
@@ -155,7 +171,7 @@ def _pieces(
 
 
 def _refuse_other_encodings(path: Path, head: bytes, encoding: str) -> None:
-    """Name UTF-16 and UTF-32, which read as UTF-8 are an error far from its cause, or a text full of zeros."""
+    """Raise DataError for UTF-16 and UTF-32, which, read as UTF-8, give a misleading error or a text full of zeros."""
     if codecs.lookup(encoding).name not in ("utf-8", "utf-8-sig", "ascii", "iso8859-1", "cp1252"):
         return
     head = head[:4096]

@@ -1,4 +1,4 @@
-"""The formats of a stage's files: JSON, CSV and JSON lines, checked when they are read, and moved into place whole.
+"""The formats of the stages' files, checked when they are read and replaced whole when they are written.
 
 Knows nothing about what the files hold.
 """
@@ -8,25 +8,29 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
 
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from charloom.core.common.errors import StateError
+from charloom.core.common.types import Ids
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write that becomes `path` when the block has ended well: what stands there is whole, before and after.
+    """A file to write to that takes the place of `path` once the block has ended without an error.
 
-    It is written beside `path`, flushed to disk and moved.
+    It is written beside `path`, flushed to disk and moved: whenever the process is killed, `path` holds the old content
+    or the new, whole.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
@@ -48,15 +52,12 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             os.close(folder)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Replace the file at `path` in one move."""
-    with replacing(path) as file:
-        file.write(content)
-
-
 @dataclass(frozen=True)
 class Artifact:
-    """A file that a stage leaves, by its name below the folder of all results, such as `train/model.npz`."""
+    """A file that a stage writes, named by its path in the results folder, such as `train/model.npz`.
+
+    Reading takes the results folder, which holds the folders of all stages; writing takes the stage's own folder.
+    """
 
     name: str
 
@@ -66,104 +67,147 @@ class Artifact:
         return self.name.partition("/")[0]
 
     def path(self, out: Path) -> Path:
-        """Where the stage that writes to the folder `out` leaves it."""
+        """Its path in the stage's own folder `out`."""
         return out / self.name.partition("/")[2]
 
     def read_bytes(self, inp: Path) -> bytes:
-        """Its content, below the folder of all results. Raises StateError where it is missing."""
-        try:
-            return (inp / self.name).read_bytes()
-        except FileNotFoundError:
-            raise StateError(
-                f"{inp / self.name} is missing; run the {self.stage} stage first, or name its folder with inp="
-            ) from None
+        """Its content. Raises StateError where it is missing."""
+        return self._parsed(inp, Path.read_bytes)
 
     def write_bytes(self, out: Path, content: bytes) -> None:
-        """Replace it in the stage's folder `out`."""
-        write_bytes(self.path(out), content)
+        """Replace its content."""
+        with replacing(self.path(out)) as file:
+            file.write(content)
 
-    def _damaged(self, inp: Path, error: ValueError) -> StateError:
-        problem = error.errors()[0] if isinstance(error, ValidationError) else None
-        where = "".join(f"{part}: " for part in problem["loc"]) if problem else ""
-        found = f"{where}{problem['msg']}" if problem else str(error)
-        return StateError(f"{inp / self.name} is damaged ({found}); run the {self.stage} stage again")
+    def _parsed(self, inp: Path, parse: Callable[[Path], R]) -> R:
+        """What `parse` makes of the file. Raises StateError where it is missing or `parse` rejects its content."""
+        path = inp / self.name
+        try:
+            return parse(path)
+        except FileNotFoundError:
+            raise StateError(
+                f"{path} is missing; run the {self.stage} stage first, or name its folder with inp="
+            ) from None
+        except (ValueError, csv.Error) as error:
+            problem = " ".join(_problem(error).split())
+            raise StateError(f"{path} is damaged ({problem}); run the {self.stage} stage again") from None
+
+
+def _problem(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors()[0]
+    return ": ".join([*map(str, first["loc"]), first["msg"]])
 
 
 @dataclass(frozen=True)
 class Text(Artifact):
-    """A text in UTF-8, its line breaks as they stand."""
+    """A text in UTF-8 whose line breaks are kept."""
 
     def read(self, inp: Path) -> str:
         """The text. Raises StateError where it is missing or not UTF-8."""
-        try:
-            return self.read_bytes(inp).decode()
-        except UnicodeDecodeError as error:
-            raise self._damaged(inp, error) from None
+        return self._parsed(inp, lambda path: path.read_bytes().decode())
+
+
+@dataclass(frozen=True)
+class IdsFile(Artifact):
+    """The ids of a text as a .npy file, one unsigned integer for each character."""
+
+    def read(self, inp: Path) -> Ids:
+        """The ids as a memory map, shape (characters,). Raises StateError where they are missing or something else."""
+        return self._parsed(inp, _read_ids)
+
+
+def _read_ids(path: Path) -> Ids:
+    try:
+        ids = np.lib.format.open_memmap(path, mode="r")
+    except OSError:
+        raise
+    except Exception as error:  # on a damaged header NumPy raises almost anything
+        raise ValueError(error) from None
+    if ids.ndim != 1 or ids.dtype.kind != "u":
+        raise ValueError(f"ids must be unsigned integers in one dimension, got {ids.dtype} of shape {ids.shape}")
+    return ids
 
 
 @dataclass(frozen=True)
 class Typed(Artifact, Generic[T]):
-    """A file whose content, or each of its rows, is of a type."""
+    """A file of values of one type."""
 
     type: type[T]
 
     @cached_property
-    def _one(self) -> TypeAdapter[T]:
+    def _adapter(self) -> TypeAdapter[T]:
         return TypeAdapter(self.type)
 
 
 @dataclass(frozen=True)
 class Json(Typed[T]):
-    """One value as indented JSON."""
+    """One value as JSON."""
 
     def read(self, inp: Path) -> T:
-        """The value. Raises StateError where the file is missing or does not hold one."""
-        try:
-            return self._one.validate_json(self.read_bytes(inp))
-        except ValidationError as error:
-            raise self._damaged(inp, error) from None
+        """The value. Raises StateError where the file is missing or holds something else."""
+        return self._parsed(inp, lambda path: self._adapter.validate_json(path.read_bytes(), strict=True))
 
     def write(self, out: Path, value: T) -> None:
-        """Write the value into the stage's folder `out`."""
-        plain: Any = asdict(value) if hasattr(value, "__dataclass_fields__") else value  # type: ignore[call-overload]
+        """Replace the value."""
+        plain: Any = self._adapter.dump_python(value)
         indent = 2 if isinstance(plain, dict) else None
-        self.write_bytes(out, (json.dumps(plain, indent=indent) + "\n").encode("ascii"))
-
-
-@dataclass(frozen=True)
-class Csv(Typed[T]):
-    """Rows of a dataclass, a column for each field; None is an empty cell."""
-
-    def read(self, inp: Path) -> list[T]:
-        """The rows. Raises StateError where the file is missing or a row is not of the type."""
-        try:
-            rows = csv.DictReader(io.StringIO(self.read_bytes(inp).decode("ascii"), newline=""))
-            return [self._one.validate_python({key: row[key] or None for key in row}) for row in rows]
-        except (ValueError, csv.Error) as error:
-            raise self._damaged(inp, ValueError(error) if isinstance(error, csv.Error) else error) from None
-
-    def write(self, out: Path, rows: Sequence[T]) -> None:
-        """Write the rows into the stage's folder `out`."""
-        text = io.StringIO(newline="")
-        names = [field.name for field in fields(self.type)]  # type: ignore[arg-type]
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(names)
-        table.writerows([getattr(row, name) for name in names] for row in rows)
-        self.write_bytes(out, text.getvalue().encode("ascii"))
+        self.write_bytes(out, (json.dumps(plain, indent=indent) + "\n").encode())
 
 
 @dataclass(frozen=True)
 class JsonLines(Typed[T]):
-    """Values of a dataclass, one a line."""
+    """One value as JSON on each line."""
 
     def read(self, inp: Path) -> list[T]:
-        """The values. Raises StateError where the file is missing or a line is not of the type."""
-        try:
-            return [self._one.validate_json(line) for line in self.read_bytes(inp).split(b"\n") if line]
-        except ValidationError as error:
-            raise self._damaged(inp, error) from None
+        """The values. Raises StateError where the file is missing or a line holds something else."""
+        return self._parsed(inp, lambda path: [self._adapter.validate_json(line, strict=True) for line in _lines(path)])
 
-    def write(self, out: Path, values: Sequence[T]) -> None:
-        """Write the values into the stage's folder `out`."""
-        lines = (json.dumps(asdict(value), ensure_ascii=False) + "\n" for value in values)  # type: ignore[call-overload]
+    def write(self, out: Path, values: Iterable[T]) -> None:
+        """Replace the values."""
+        lines = (json.dumps(self._adapter.dump_python(value), ensure_ascii=False) + "\n" for value in values)
         self.write_bytes(out, "".join(lines).encode())
+
+
+@dataclass(frozen=True)
+class Csv(Typed[T]):
+    """Rows of a dataclass with a column for each of its fields; an empty cell is None."""
+
+    def read(self, inp: Path) -> list[T]:
+        """The rows. Raises StateError where the file is missing or a row is something else."""
+        return self._parsed(inp, self._rows)
+
+    def _rows(self, path: Path) -> list[T]:
+        names = self._names
+        table = csv.reader([line.decode() for line in _lines(path)], strict=True)
+        header = next(table, [])
+        if header != names:
+            raise ValueError(f"its columns must be {', '.join(names)}, got {', '.join(header) or 'none'}")
+        rows = []
+        for cells in table:
+            if len(cells) != len(names):
+                raise ValueError(f"line {table.line_num} must have {len(names)} cells, got {len(cells)}")
+            row = {name: cell or None for name, cell in zip(names, cells, strict=True)}
+            rows.append(self._adapter.validate_python(row))
+        return rows
+
+    @property
+    def _names(self) -> list[str]:
+        return [field.name for field in fields(self.type)]  # type: ignore[arg-type]
+
+    def write(self, out: Path, rows: Iterable[T]) -> None:
+        """Replace the rows."""
+        text = io.StringIO(newline="")
+        table = csv.DictWriter(text, self._names, lineterminator="\n")
+        table.writeheader()
+        table.writerows(vars(row) for row in rows)
+        self.write_bytes(out, text.getvalue().encode())
+
+
+def _lines(path: Path) -> list[bytes]:
+    """The lines of a file, of which the last, too, must end in a line feed."""
+    *lines, rest = path.read_bytes().split(b"\n")
+    if rest:
+        raise ValueError("it ends in the middle of a line")
+    return lines

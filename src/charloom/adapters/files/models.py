@@ -1,4 +1,4 @@
-"""A model in one file that can be sampled from alone: the named arrays, the network's sizes and the vocabulary."""
+"""A model as one file from which alone text can be sampled: named arrays, the network's sizes and the vocabulary."""
 
 from pathlib import Path
 
@@ -10,14 +10,17 @@ from charloom.core.text import Vocabulary
 
 
 def save(model: Model, path: Path) -> None:
-    """Write the named arrays and the vocabulary to `path`."""
+    """Replace the file at `path` with the model."""
     network = model.network
     values = {**network.sizes, "dtype": network.dtype.name, "vocabulary": model.vocabulary.characters}
     archive.save(path, "model", network.parameters, values)
 
 
 def load(path: str | Path) -> Model:
-    """The model in the file `model.npz` of a training. Raises StateError for a file that is not one, whole."""
+    """The model in a file that `save` wrote, such as a training's `model.npz`.
+
+    Raises StateError where the file is missing, damaged or not a model.
+    """
     path = Path(path)
     arrays, values = archive.load(path, "model")
     try:

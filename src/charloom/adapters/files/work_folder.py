@@ -1,7 +1,7 @@
 """The work folder of a training, `.charloom/<fingerprint>/`: its lock, its last two checkpoints and its history.
 
-What is here survives a kill at any moment: a checkpoint is whole or not there, and the history reaches the disk
-before the checkpoint that counts its rows. DVC does not manage this folder. Knows nothing about networks.
+Its content survives a kill at any moment: a checkpoint is whole or absent, and the history is on disk before the
+checkpoint that counts its rows. DVC does not manage this folder. Knows nothing about networks.
 """
 
 import json
@@ -16,25 +16,27 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from charloom.adapters.files import archive as checkpoint
-from charloom.adapters.files.history import Row
+from charloom.adapters.files import archive
+from charloom.adapters.files.formats import replacing
 from charloom.core.common.errors import EnvironmentFault, StateError
 from charloom.core.common.types import Array
+
+Row = dict[str, Any]  # what is kept of a step, as JSON
 
 
 @dataclass(frozen=True)
 class Saved:
-    """What a checkpoint holds."""
+    """The arrays and JSON values of a checkpoint."""
 
     arrays: dict[str, Array]
     values: dict[str, Any]
 
 
 class WorkFolder:
-    """A context in which this process alone trains what has this fingerprint.
+    """A context in which no other process trains what has this fingerprint.
 
-    `history` is the list of rows to date. Raises EnvironmentFault if another process holds the folder or if it cannot
-    be written to.
+    `history` is the list of rows to date. Entering raises EnvironmentFault where another process holds the folder or
+    it cannot be written to.
     """
 
     def __init__(self, root: Path, fingerprint: str) -> None:
@@ -66,31 +68,30 @@ class WorkFolder:
         self._lock.release()
 
     def append(self, row: Row) -> None:
-        """Add a row to the history; it is on disk with the next checkpoint."""
+        """Add a row to the history; it reaches the disk with the next checkpoint."""
         self.history.append(row)
 
     def save(self, arrays: Mapping[str, Array], values: Mapping[str, Any]) -> None:
-        """Keep a checkpoint, and the history up to it; the one before the last is kept, older ones are removed."""
+        """Write a checkpoint and the history up to it; the last two checkpoints are kept."""
         with self._journal.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(row) + "\n" for row in self.history[self._written :])
             file.flush()
             os.fsync(file.fileno())
         self._written = len(self.history)
         path = self.path / f"checkpoint-{values['step']:012d}.npz"
-        checkpoint.save(path, "checkpoint", arrays, {**values, "rows": self._written})
+        archive.save(path, "checkpoint", arrays, {**values, "rows": self._written})
         for old in self._checkpoints()[2:]:
             old.unlink()
 
     def resume(self) -> Saved | None:
-        """The newest checkpoint that is whole, and the history up to it; None where there is none to go on from.
+        """The newest undamaged checkpoint, with `history` up to it; None where there are no checkpoints.
 
-        A damaged checkpoint is passed over with a warning for the one before it. Raises StateError where checkpoints
-        are there and none can be used: nothing is deleted.
+        A damaged one is skipped with a warning. Raises StateError, and deletes nothing, where all are damaged.
         """
         problems = []
         for path in self._checkpoints():
             try:
-                arrays, values = checkpoint.load(path, "checkpoint")
+                arrays, values = archive.load(path, "checkpoint")
                 self._read_history(values.pop("rows"))
             except (StateError, KeyError) as error:
                 problems.append(str(error))
@@ -103,8 +104,8 @@ class WorkFolder:
         return None
 
     def discard(self) -> None:
-        """Remove the folder: its training is done, and its result is elsewhere."""
-        for path in self._checkpoints():  # before the history: a kill in between must not leave them without it
+        """Remove the folder once the training is done and its result is elsewhere."""
+        for path in self._checkpoints():  # first: a kill must not leave checkpoints without their history
             path.unlink()
         shutil.rmtree(self.path)
 
@@ -113,7 +114,7 @@ class WorkFolder:
         return sorted(self.path.glob("checkpoint-*.npz"), reverse=True)
 
     def _read_history(self, rows: int) -> None:
-        """Take the first rows of the history, and cut off what was written after them."""
+        """Read the first rows of the history and remove those after them from the disk."""
         try:
             lines = self._journal.read_text(encoding="utf-8").splitlines()[:rows]
             history = [json.loads(line) for line in lines]
@@ -121,10 +122,6 @@ class WorkFolder:
             raise StateError(f"{self._journal} cannot be read ({error})") from None
         if len(history) < rows:
             raise StateError(f"{self._journal} has {len(history)} rows where its checkpoint counts {rows}")
-        temporary = self._journal.with_suffix(".tmp")
-        with temporary.open("w", encoding="utf-8") as file:
-            file.writelines(line + "\n" for line in lines)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._journal)
+        with replacing(self._journal) as file:
+            file.writelines(f"{line}\n".encode() for line in lines)
         self.history, self._written = history, rows

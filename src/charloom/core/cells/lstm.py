@@ -1,126 +1,146 @@
-"""Long short-term memory, with a forget gate whose bias begins at 1."""
+"""Long short-term memory, with a forget gate whose bias starts at 1."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from charloom.core.cells.cell import Cell, blocks, by_gate, columns, rows, sigmoid
+from charloom.core.cells.cell import Cell, Params, by_gate, sigmoid, sigmoid_slope, tanh_slope, time_step_view
 from charloom.core.common.types import Array
 
 
-class LSTM(Cell):
-    """Gates in the order o, i, f, g: the first three are sigmoids, the last three reach the loss through c.
+@dataclass(slots=True)
+class LSTMStep:
+    """The views of one time step, (B, m) each; those of several gates (gates, B, m)."""
 
-        o, i, f = σ(a)      g = tanh(a)      with a = W h_{t-1} + U x_t + b
-        c_t = f c_{t-1} + i g                h_t = o tanh(c_t)
+    product: Array  # W h_{t-1}, (4, B, m); the same memory at every time step
+    input_projection: Array  # U x_t + b, (4, B, m)
+    oifg: Array  # all four gates
+    oif: Array  # the three that are sigmoids
+    o: Array
+    i: Array
+    f: Array
+    g: Array
+    c_prev: Array  # c_{t-1}
+    c: Array  # c_t
+    tanh_c: Array  # tanh(c_t)
+    h: Array  # h_t
+    dh: Array  # the upstream gradient of h_t
+    factor_o: Array  # ∂h/∂a_o
+    factor_ifg: Array  # ∂c/∂a_i, ∂c/∂a_f, ∂c/∂a_g
+    factor_c: Array  # ∂h/∂c, in the memory of tanh_c
+    # The gradient of a_t, in the memory of input_projection:
+    da: Array  # (B, 4m)
+    da_o: Array
+    da_ifg: Array
 
-    The state is (h, c). Source: Hochreiter and Schmidhuber, 1997; forget gate: Gers, Schmidhuber, Cummins, 2000; its
-    bias: Jozefowicz, Zaremba, Sutskever, 2015.
+
+class LSTM(Cell[LSTMStep]):
+    """Long short-term memory. Gates in the order o, i, f, g; the state is (h, c).
+
+    Forward:
+
+        a_t = W h_{t-1} + U x_t + b                 o_t, i_t, f_t = σ(a_o, a_i, a_f)      g_t = tanh(a_g)
+        c_t = f_t c_{t-1} + i_t g_t                 h_t = o_t tanh(c_t)
+
+    Backward, with dh_next = dc_next = 0 after the last time step:
+
+        dh_t    = upstream gradient of h_t + dh_next
+        dc_t    = dh_t o_t (1 - tanh²(c_t)) + dc_next
+        da_o    = dh_t tanh(c_t) o_t (1 - o_t)      da_i = dc_t g_t i_t (1 - i_t)
+        da_f    = dc_t c_{t-1} f_t (1 - f_t)        da_g = dc_t i_t (1 - g_t²)
+        dh_next = Wᵀ da_t                           dc_next = dc_t f_t
+
+    Sources: Hochreiter and Schmidhuber, Long short-term memory, 1997; forget gate: Gers, Schmidhuber, Cummins,
+    Learning to forget, 2000; its bias: Jozefowicz, Zaremba, Sutskever, An empirical exploration of recurrent network
+    architectures, 2015.
     """
 
     gates = 4
     states = 2
-    buffers = 12
-
-    def __init__(self, T: int, B: int, m: int, dtype: Any, rows_above: int = 0) -> None:
-        super().__init__(T, B, m, dtype, rows_above)
-        self._c = np.empty((T + 1, B, m), dtype)
-        self._tanh_c = np.empty((T, B, m), dtype)
-        self._gates = np.empty((T, 4, B, m), dtype)  # o, i, f, g
-        self._total, self._dc, self._work = (rows(np.empty((1, B, m), dtype))[0] for _ in range(3))
-        self._da_t, self._from_gates = (np.empty((4, B, m), dtype) for _ in range(2))
-        self._from_next = np.empty((1, B, m), dtype)
-        gates = self._gates
-        self.forward_t = list(
-            zip(
-                rows(by_gate(self.drive, 4), 2),
-                rows(gates, 2),
-                rows(gates[:, :3], 2),
-                *(rows(gates[:, gate]) for gate in range(4)),
-                rows(self._c[1:]),
-                rows(self._tanh_c),
-                rows(self.h[1:]),
-                columns(self.h[1:]),
-                strict=True,
-            )
-        )
-        runs = blocks(T, B * m)
-        slopes = np.empty((runs[-1].stop, 4, B, m), dtype)
-        self._backward_t = [self._block(run, slopes[: run.stop - run.start]) for run in runs]
-
-    def _block(self, run: slice, slopes: Array) -> tuple[tuple[Array, ...], list[tuple[Array, ...]]]:
-        """Views of a run of steps: its slopes and what they are made of; and what each step needs, the last first.
-
-        The slopes of c_t stand where tanh c_t was.
-        """
-        gates, tanh_c = self._gates[run], self._tanh_c[run]
-        of_steps = zip(
-            rows(self.dh[run]),
-            rows(slopes[:, 0]),
-            rows(slopes[:, 1:], 2),
-            rows(tanh_c),
-            rows(gates[:, 2]),
-            by_gate(self.drive, 4)[run],
-            strict=True,
-        )
-        return (slopes, gates, self._c[run], tanh_c), list(of_steps)[::-1]
+    activations: Array
+    c: Array
+    tanh_c: Array
+    factors: Array
+    dc: Array
+    work: Array
 
     @classmethod
-    def initialize(cls, params: Mapping[str, Array]) -> None:
+    def initialize(cls, params: Params) -> None:
         m = params["W"].shape[1]
-        params["b"][2 * m : 3 * m] = 1
+        params["b"][2 * m : 3 * m] = 1  # f
 
-    def steps(
-        self, forward_t: Iterable[tuple[Array, ...]], params: Mapping[str, Array], state: Array
-    ) -> Iterator[None]:
-        W_times, products, product, work = params["W"].dot, self.products, self.product, self._work
-        add, multiply, tanh = np.add, np.multiply, np.tanh
-        self.h[0], self._c[0] = state
-        h, c = columns(self.h[:1])[0], rows(self._c[:1])[0]
-        for drive, gates, oif, o, i, f, g, c_next, tanh_c, h_next, h_next_column in forward_t:
-            W_times(h, products)
-            yield
-            add(product, drive, gates)
-            sigmoid(oif)
-            tanh(g, g)
-            multiply(f, c, c_next)
-            c = add(c_next, multiply(i, g, work), c_next)
-            multiply(o, tanh(c, tanh_c), h_next)
-            h = h_next_column
+    @classmethod
+    def buffer_shapes(cls, T: int, B: int, m: int) -> dict[str, tuple[int, ...]]:
+        return super().buffer_shapes(T, B, m) | {
+            "activations": (T, 4, B, m),  # o, i, f, g
+            "c": (T + 1, B, m),
+            "tanh_c": (T, B, m),
+            "factors": (T, 4, B, m),
+            "dc": (B, m),
+            "work": (B, m),
+        }
+
+    def time_step(self, t: int, before: int) -> LSTMStep:
+        projection = time_step_view(by_gate(self.input_projection, 4)[t])
+        activations, factors = time_step_view(self.activations[t]), time_step_view(self.factors[t])
+        return LSTMStep(
+            product=self.product,
+            input_projection=projection,
+            oifg=activations,
+            oif=activations[:3],
+            o=activations[0],
+            i=activations[1],
+            f=activations[2],
+            g=activations[3],
+            c_prev=time_step_view(self.c[before]),
+            c=time_step_view(self.c[t + 1]),
+            tanh_c=time_step_view(self.tanh_c[t]),
+            h=time_step_view(self.h[t + 1]),
+            dh=time_step_view(self.dh[t]),
+            factor_o=factors[0],
+            factor_ifg=factors[1:],
+            factor_c=time_step_view(self.tanh_c[t]),
+            da=time_step_view(self.input_projection[t]),
+            da_o=projection[0],
+            da_ifg=projection[1:],
+        )
+
+    def set_state(self, t: int, state: Array) -> None:
+        self.h[t], self.c[t] = state
 
     def last_state(self) -> Array:
-        return np.stack([self.h[-1], self._c[-1]])
+        return np.stack([self.h[-1], self.c[-1]])
 
-    def backward(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> tuple[Array, Array]:
-        m = self.h.shape[-1]
-        W, add, multiply, subtract = params["W"].reshape(4, m, m), np.add, np.multiply, np.subtract
-        total, dc, work, da_t, from_gates = self._total, self._dc, self._work, self._da_t, self._from_gates
-        from_next_rows = self._from_next[0]  # the same memory as from_next, with the axis B for one stream too
-        (from_next,), (of_gates,) = rows(self._from_next), rows(da_t[None], 2)
-        da_o, da_ifg = of_gates[0], of_gates[1:]
-        from_next[...] = 0
+    def step(self, params: Params, t: LSTMStep) -> None:
+        add, multiply = np.add, np.multiply
+        add(t.product, t.input_projection, t.oifg)
+        sigmoid(t.oif)
+        np.tanh(t.g, t.g)
+        i_g = multiply(t.i, t.g, t.h)
+        add(multiply(t.f, t.c_prev, t.c), i_g, t.c)
+        multiply(t.o, np.tanh(t.c, t.tanh_c), t.h)
+
+    def backward(self, params: Params, grads: Params) -> tuple[Array, Array]:
+        W, add, multiply = params["W"], np.add, np.multiply
+        o, i, _, g = self.activations.swapaxes(0, 1)
+        factor_o, factor_i, factor_f, factor_g = self.factors.swapaxes(0, 1)
+        tanh_c = factor_c = self.tanh_c
+        # For all time steps at once: da_o = dh factor_o, dc = dh factor_c + dc_next, da_i = dc factor_i, …
+        sigmoid_slope(self.activations[:, :3], self.factors[:, :3])  # of o, i, f
+        multiply(factor_o, tanh_c, factor_o)  # (1 - o) o tanh(c)
+        multiply(factor_i, g, factor_i)  # (1 - i) i g
+        multiply(factor_f, self.c[:-1], factor_f)  # (1 - f) f c_prev
+        multiply(tanh_slope(g, factor_g), i, factor_g)  # (1 - g²) i
+        multiply(tanh_slope(tanh_c, factor_c), o, factor_c)  # (1 - tanh²(c)) o
+
+        dh_next, dh, dc = (time_step_view(array) for array in (self.dh_next, self.work, self.dc))
+        dh_next[...] = 0
         dc[...] = 0
-        for (slopes, gates, c_before, tanh_c), backward_t in self._backward_t:
-            # With these slopes  da_o = dh slope_o,  dc = dh slope_c + what comes from later,  da_i = dc slope_i, and
-            # so on.
-            o, i, g = (gates[:, gate] for gate in (0, 1, 3))
-            slope_o, slope_i, slope_f, slope_g = (slopes[:, gate] for gate in range(4))
-            subtract(1, gates[:, :3], slopes[:, :3])
-            multiply(slopes[:, :3], gates[:, :3], slopes[:, :3])
-            multiply(slope_o, tanh_c, slope_o)
-            multiply(slope_i, g, slope_i)
-            multiply(slope_f, c_before, slope_f)
-            multiply(subtract(1, multiply(g, g, slope_g), slope_g), i, slope_g)
-            slope_c = multiply(tanh_c, tanh_c, tanh_c)
-            multiply(subtract(1, slope_c, slope_c), o, slope_c)
-            # A step's da is put together gate by gate, where it stays in the cache.
-            for dh, slope_o_t, slope_ifg, slope_c_t, f, da in backward_t:
-                add(from_next, dh, total)
-                multiply(total, slope_o_t, da_o)
-                add(dc, multiply(total, slope_c_t, work), dc)
-                multiply(dc, slope_ifg, da_ifg)
-                multiply(dc, f, dc)
-                da[...] = da_t
-                add.reduce(np.matmul(da_t, W, from_gates), 0, None, from_next_rows)
-        return self.drive, self.drive
+        for t in reversed(self.time_steps):
+            add(t.dh, dh_next, dh)
+            multiply(dh, t.factor_o, t.da_o)
+            add(multiply(dh, t.factor_c, dh), dc, dc)
+            multiply(dc, t.factor_ifg, t.da_ifg)
+            t.da.dot(W, dh_next)
+            multiply(dc, t.f, dc)  # dc_next
+        return self.input_projection, self.input_projection

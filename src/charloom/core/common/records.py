@@ -62,6 +62,12 @@ class GradientErrors:
     complex_step: dict[str, TensorErrors]
     large_weights: MethodErrors
 
+    @property
+    def max_scaled_error(self) -> float:
+        """The largest error against the complex step, at both sets of weights: what `threshold` limits."""
+        checks = (self.complex_step, self.large_weights.complex_step)
+        return max(found.max_scaled_error for tensors in checks for found in tensors.values())
+
 
 @dataclass(frozen=True)
 class ErrorRow:

@@ -1,20 +1,23 @@
-"""The gradient check: two numerical gradients, the errors of the analytic one, and the step sweep."""
+"""The gradient check: every entry of the analytic gradient against two numerical ones."""
 
-from charloom.core.gradcheck.gradcheck import (
-    COMPLEX_STEP,
-    METHODS,
+from charloom.core.gradcheck.check import (
     SWEEP_STEPS,
     TRUNCATION,
     Check,
-    Window,
-    analytic_gradient,
     check,
     compare,
-    numerical_gradient,
     rounding_floor,
     step_sweep,
-    table,
 )
+from charloom.core.gradcheck.numerical import (
+    COMPLEX_STEP,
+    METHODS,
+    Map,
+    Window,
+    analytic_gradient,
+    numerical_gradient,
+)
+from charloom.core.gradcheck.table import table
 
 __all__ = [
     "COMPLEX_STEP",
@@ -22,6 +25,7 @@ __all__ = [
     "SWEEP_STEPS",
     "TRUNCATION",
     "Check",
+    "Map",
     "Window",
     "analytic_gradient",
     "check",

@@ -1,7 +1,8 @@
 """The network around the cells, sampling from it, and the model that it makes with its vocabulary."""
 
 from charloom.core.network.model import Model
-from charloom.core.network.network import Network, Parameters
-from charloom.core.network.sampling import sample
+from charloom.core.network.network import Network
+from charloom.core.network.parameters import Parameters
+from charloom.core.network.sampling import Stepper, sample
 
-__all__ = ["Model", "Network", "Parameters", "sample"]
+__all__ = ["Model", "Network", "Parameters", "Stepper", "sample"]

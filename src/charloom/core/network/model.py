@@ -1,4 +1,4 @@
-"""A trained model: a network and the vocabulary that it reads, in one file that can be sampled from alone."""
+"""A trained model: a network and the vocabulary whose characters it reads and writes."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -8,19 +8,22 @@ import numpy as np
 from charloom.core.common.errors import DataError, StateError
 from charloom.core.network.network import Network
 from charloom.core.network.sampling import read, sample
-from charloom.core.text.vocabulary import Vocabulary
+from charloom.core.text import Vocabulary
 
 
 class Model:
     """A network with its vocabulary.
 
-    `load(path).generate(500, prime="The ")` writes 500 characters after the prime text.
+    >>> model = Model(Network(vocabulary_size=2, hidden_size=3, dtype="float64"), Vocabulary("ab"))
+    >>> model.generate(8, prime="ab", seed=1)
+    'abbbaaabbb'
     """
 
     def __init__(self, network: Network, vocabulary: Vocabulary) -> None:
+        """Put them together. Raises StateError where their numbers of characters differ."""
         if network.vocabulary_size != len(vocabulary):
             raise StateError(
-                f"the network has K={network.vocabulary_size}, and the vocabulary {len(vocabulary)} characters"
+                f"the network must have K = {len(vocabulary)} for this vocabulary, got {network.vocabulary_size}"
             )
         self.network, self.vocabulary = network, vocabulary
 
@@ -35,27 +38,31 @@ class Model:
         top_p: float = 1.0,
         on_unknown: str = "error",
     ) -> Iterator[str]:
-        """Characters without end that go on from the prime text (which is not among them), one for each stream at a
-        time.
+        """Characters without end, `streams` at a time, that continue the prompt `prime` (which is not among them).
 
-        What is yielded is a string of `streams` characters, the n-th of which goes on with the n-th text.
+        Each string that is yielded has the next character of every stream. Memory is constant.
 
-        Without a prime text the network starts as after a line break. `on_unknown` "skip" leaves out characters of the
-        prime text that are not in the vocabulary; "error" raises DataError with a list of them.
+        Arguments:
+            rng: draws the characters.
+            streams: how many texts are drawn side by side, >= 1.
+            prime: the prompt of all streams; without one the network starts as after a line break.
+            temperature: τ >= 0 of softmax(o / τ); 0 takes the most likely character.
+            top_k: draw from the k likeliest characters only; 0: from all.
+            top_p: draw from the smallest set of likeliest characters whose probability is at least p, in (0, 1].
+            on_unknown: "skip" leaves out characters of the prompt that are not in the vocabulary.
+
+        Raises DataError, at the first character, for a prompt with such characters where `on_unknown` is "error".
         """
         if on_unknown == "skip":
             prime = "".join(character for character in prime if character in self.vocabulary.characters)
         try:
             ids = self.vocabulary.encode(prime or self._line_break)
         except DataError as error:
-            raise DataError(
-                f"synthesize.prime has {error}; choose from the training text or set synthesize.on_unknown=skip"
-            ) from None
+            raise DataError(f"the prompt has {error}") from None
         state = read(self.network, ids[:-1], self.network.zero_state(1))
         first, state = np.repeat(ids[-1:], streams), np.repeat(state, streams, axis=2)
-        drawn = sample(self.network, first, state, rng=rng, temperature=temperature, top_k=top_k, top_p=top_p)
-        for together in drawn:
-            yield self.vocabulary.decode(together.tolist())
+        for drawn in sample(self.network, first, state, rng=rng, temperature=temperature, top_k=top_k, top_p=top_p):
+            yield self.vocabulary.decode(drawn.tolist())
 
     def generate(
         self,
@@ -68,7 +75,10 @@ class Model:
         top_p: float = 1.0,
         on_unknown: str = "error",
     ) -> str:
-        """The prime text and `length` characters after it. Raises DataError for a prime text that cannot be read."""
+        """The prompt `prime` and `length` characters after it; the same `seed` gives the same text.
+
+        The other arguments, and what is raised, are those of `characters`.
+        """
         drawn = self.characters(
             rng=np.random.default_rng(seed),
             prime=prime,

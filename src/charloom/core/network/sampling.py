@@ -1,4 +1,4 @@
-"""Writing text: one character after the other, each drawn from what the network foretells.
+"""Writing text: one character after the other, each drawn from what the network predicts.
 
 Knows nothing about files. Drawing from softmax(o / τ) is done as argmax(o + τ G), G standard Gumbel noise (Gumbel
 1954; Maddison, Tarlow, Minka, A* sampling, 2014): one pass for every temperature, 0 included, and the noise is drawn
@@ -9,11 +9,62 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from charloom.core.cells.cell import rows
-from charloom.core.common.types import Array
+from charloom.core.cells import CELLS
+from charloom.core.cells.cell import column, time_step_view
+from charloom.core.common.types import Array, IntArray
 from charloom.core.network.network import Network
+from charloom.core.network.parameters import zeros
 
 _BLOCK = 128  # characters whose noise is drawn at once
+
+
+class Stepper:
+    """Reads one character of every stream at a time, from `state` (layers, states, B, m).
+
+    Each layer's W h_t and the product of its h_t with the matrix above (U of the next layer, or V) are one product, of
+    both matrices stacked. Measured at m = 100, float64: 1.6 µs for it, 2.1 µs for W h_t and V h_t.
+    """
+
+    def __init__(self, network: Network, state: Array) -> None:
+        """Take a copy of the parameters; `state` is that after the characters before."""
+        layers, m, B = network.parameters.layers, network.hidden_size, state.shape[2]
+        cells, products = [], []
+        for params, layer_state, matrix_above in zip(
+            layers, state, [*(above["U"] for above in layers[1:]), network.parameters["V"]], strict=True
+        ):
+            stacked = zeros(params["W"].size + matrix_above.size, network.dtype).reshape(-1, m)
+            np.concatenate([params["W"], matrix_above], out=stacked)
+            cell = CELLS[network.cell](1, B, m, network.dtype, len(matrix_above))
+            cell.set_state(1, layer_state)
+            h = column(cell.h[1])  # a time step leaves its state where it found the one before
+            stacked.dot(h, cell.products)
+            cells.append(cell)
+            products.append((stacked.dot, h, cell.products))
+        projections = [time_step_view(cell.input_projection[0]) for cell in cells]
+        to_above = [
+            (cell.product_above, above["b"], projection)
+            for cell, above, projection in zip(cells, layers[1:], projections[1:], strict=False)
+        ]
+        self._table = layers[0]["U"].T + layers[0]["b"]  # U x_t + b for every character, (K, gates·m)
+        self._projection = projections[0]
+        self._layers = [
+            (cell.step, params, cell.time_step(0, before=1), *product, above)
+            for cell, params, product, above in zip(cells, layers, products, [*to_above, None], strict=True)
+        ]
+        self._output = cells[-1].product_above
+
+    def step(self, ids: IntArray) -> Array:
+        """V h_t, (B, K), after reading `ids` (B,); for one stream V h_t (K,) and `ids` (). A later call overwrites it.
+
+        The outputs are o_t = V h_t + c: who draws from them adds c to a block of noise, once for many characters.
+        """
+        self._table.take(ids, 0, self._projection, "clip")
+        for cell_step, params, t, matrix_times, h, products, above in self._layers:
+            cell_step(params, t)
+            matrix_times(h, products)
+            if above:
+                np.add(*above)
+        return self._output
 
 
 def sample(
@@ -27,28 +78,26 @@ def sample(
     top_p: float = 1.0,
 ) -> Iterator[Array]:
     """Ids without end, (B,) at a time, one for each stream: the network reads the ids `first` (B,) from `state`,
-    (layers, states, B, m), and goes on from there. What is yielded is filled again for the next step.
+    (layers, states, B, m), and goes on from there. The next iteration overwrites what is yielded.
 
     `temperature` 0 takes the most likely character. `top_k` > 0 draws from the k likeliest characters only; `top_p` < 1
     from the smallest set of likeliest characters whose probability is at least p. Memory is constant.
     """
     B, c, add = len(first), network.parameters["c"], np.add
-    reader = network.reader(state)
-    next(reader)
-    outputs = reader.send
+    step = Stepper(network, state).step
     ids = np.array(first, np.intp)
-    chosen = ids.squeeze()  # the same memory; for one stream without an axis, like what the reader gives
+    chosen = ids.squeeze()  # the same memory; for one stream without an axis
     restricted = top_k > 0 or top_p < 1
     noise = np.empty((_BLOCK, B, len(c)))
     noise_and_c = np.empty_like(noise, dtype=network.dtype)
-    of_steps = rows(noise_and_c)
+    block = list(time_step_view(noise_and_c))
     while True:
         np.log(rng.standard_exponential(out=noise), noise)
         add(np.multiply(noise, -temperature, noise), c, noise_and_c)
-        for rest in of_steps:
-            o = outputs(chosen)  # less c, which is in the rest
+        for rest in block:
+            o = step(chosen)  # without c, which is in the rest
             if restricted:
-                kept = [likeliest(of_stream, temperature, top_k, top_p) for of_stream in (o + c).reshape(B, -1)]
+                kept = [likeliest(stream, temperature, top_k, top_p) for stream in (o + c).reshape(B, -1)]
                 o = np.stack(kept).reshape(o.shape) - c
             add(o, rest, rest).argmax(-1, chosen)
             yield ids

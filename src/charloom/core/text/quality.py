@@ -1,4 +1,4 @@
-"""The quality of a written text, held against the text that was learnt from. Knows nothing about networks."""
+"""The quality of a generated text, compared with the training text. Knows nothing about networks."""
 
 import re
 
@@ -8,10 +8,9 @@ _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
 
 
 def quality(text: str, training_text: str) -> Quality:
-    """Figures of a text: its size, how much of it is words that the training text has, how much is copied.
+    """The size of a text, how many of its words the training text has, and how much of it is copied from there.
 
-    `known_word_fraction` is the share of its words that occur in the training text (0 without words), and
-    `longest_copy` the length of the longest passage that stands in the training text to the letter.
+    A word is a run of letters, with apostrophes inside; upper and lower case are the same.
 
     >>> quality("the cat zat", "on the cat sat the dog").known_word_fraction
     0.6666666666666666

@@ -1,4 +1,4 @@
-"""Characters and their ids: the sorted set of the characters of a text, and the way there and back.
+"""The vocabulary of a text: its distinct characters, sorted, and their ids.
 
 Knows nothing about files or networks. A character is a Unicode code point.
 """
@@ -43,19 +43,20 @@ class Vocabulary:
         return np.dtype(np.min_scalar_type(len(self) - 1))
 
     @cached_property
-    def _id_of_code_point(self) -> NDArray[np.int64]:
-        code_points = code_points_of(self.characters)
-        table = np.full(int(code_points.max(initial=0)) + 2, -1)  # one more than any: the place of what lies beyond
-        table[code_points] = np.arange(len(self))
+    def _ids_by_code_point(self) -> NDArray[np.int64]:
+        """The id of each code point, -1 for an unknown one; the last entry stands for all code points beyond."""
+        known = code_points(self.characters)
+        table = np.full(int(known.max(initial=0)) + 2, -1)
+        table[known] = np.arange(len(self))
         return table
 
     def encode(self, text: str) -> Ids:
         """The ids of the text's characters, shape (len(text),).
 
-        Raises DataError, with the unknown characters listed.
+        Raises DataError with a list of the unknown characters.
         """
-        table = self._id_of_code_point
-        ids = table[np.minimum(code_points_of(text), len(table) - 1)]
+        table = self._ids_by_code_point
+        ids = table[np.minimum(code_points(text), len(table) - 1)]
         if (ids < 0).any():
             unknown = self.unknown(text)
             listed = ", ".join(map(repr, unknown[:10])) + (" …" if len(unknown) > 10 else "")
@@ -63,7 +64,7 @@ class Vocabulary:
         return ids.astype(self.dtype)
 
     def unknown(self, text: str) -> list[str]:
-        """The characters of the text that are not in the vocabulary, sorted, each once."""
+        """The characters of the text that are not in the vocabulary, sorted and each once."""
         return sorted(set(text) - set(self.characters))
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -71,10 +72,10 @@ class Vocabulary:
         return "".join([self.characters[i] for i in ids])
 
 
-def code_points_of(text: str) -> NDArray[np.uint32]:
+def code_points(text: str) -> NDArray[np.uint32]:
     """The text's code points, shape (len(text),).
 
-    >>> code_points_of("aé")
+    >>> code_points("aé")
     array([ 97, 233], dtype=uint32)
     """
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.dtype("<u4"))

@@ -14,13 +14,13 @@ from charloom.core.common.types import Array
 
 
 class Optimizer(ABC):
-    """A rule that turns gradients into updates. Its state is in named vectors; η = `learning_rate` may be set anew.
+    """A rule that turns gradients into updates of a flat vector of parameters.
 
-    Before the rule, g is clipped: element by element to [-clip_value, clip_value], and then, if its Euclidean norm is
-    above `clip_norm`, scaled down to it. None turns either off.
+    `state` holds its named vectors, `options` the keywords that the rule takes besides those of every rule, and
+    `learning_rate`, η, may be set between updates.
     """
 
-    options: ClassVar[tuple[str, ...]]  # the keywords that the rule takes beside η
+    options: ClassVar[tuple[str, ...]]
     state: dict[str, Array]
 
     def __init__(
@@ -32,11 +32,20 @@ class Optimizer(ABC):
         clip_value: float | None = None,
         clip_norm: float | None = None,
     ) -> None:
+        """A rule at its start.
+
+        Arguments:
+            size: the number of parameters.
+            dtype: their type.
+            learning_rate: η > 0.
+            clip_value: each element of g is clipped to [-clip_value, clip_value]; None: clipping off.
+            clip_norm: after that, a g whose Euclidean norm is above `clip_norm` is scaled down to it; None: off.
+        """
         self.learning_rate, self.clip_value, self.clip_norm = learning_rate, clip_value, clip_norm
         self._work = np.empty(size, dtype)
 
     def update(self, params: Array, grads: Array) -> None:
-        """Change `params` in place. `grads` is used as a work space and is not the gradient afterwards."""
+        """Update `params` (size,) in place. `grads` (size,) is overwritten: it is not the gradient afterwards."""
         if self.clip_value is not None:
             grads.clip(-self.clip_value, self.clip_value, out=grads)
         if self.clip_norm is not None:
@@ -47,11 +56,11 @@ class Optimizer(ABC):
 
     @abstractmethod
     def _apply(self, params: Array, grads: Array) -> None:
-        """The rule, with a gradient that is clipped already."""
+        """Apply the rule to a clipped gradient."""
 
 
 class AdaGrad(Optimizer):
-    """AdaGrad: a step size for each parameter, which falls with the sum of its squared gradients to date.
+    """AdaGrad: a learning rate for each parameter, which falls with the sum of its squared gradients to date.
 
         s <- s + g²
         θ <- θ - η g / sqrt(s + ε)
@@ -68,6 +77,7 @@ class AdaGrad(Optimizer):
     options = ("epsilon",)
 
     def __init__(self, size: int, dtype: DTypeLike, *, epsilon: float, **common: Any) -> None:
+        """`epsilon` is ε >= 0; `common` are the keywords of every rule."""
         super().__init__(size, dtype, **common)
         self.epsilon = epsilon
         self.state = {"sum_of_squares": np.zeros(size, dtype)}
@@ -81,7 +91,7 @@ class AdaGrad(Optimizer):
 
 
 class RMSprop(Optimizer):
-    """RMSprop: like AdaGrad, with a mean of squares that forgets.
+    """RMSprop: like AdaGrad, with an exponential moving average of the squares.
 
         s <- α s + (1 - α) g²
         θ <- θ - η g / (sqrt(s) + ε)
@@ -93,6 +103,7 @@ class RMSprop(Optimizer):
     options = ("epsilon", "decay")
 
     def __init__(self, size: int, dtype: DTypeLike, *, epsilon: float, decay: float, **common: Any) -> None:
+        """`epsilon` is ε > 0, `decay` α in [0, 1); `common` are the keywords of every rule."""
         super().__init__(size, dtype, **common)
         self.epsilon, self.decay = epsilon, decay
         self.state = {"mean_square": np.zeros(size, dtype)}
@@ -130,6 +141,7 @@ class Adam(Optimizer):
         weight_decay: float,
         **common: Any,
     ) -> None:
+        """`epsilon` is ε > 0, β1 and β2 are in [0, 1), λ >= 0; `common` are the keywords of every rule."""
         super().__init__(size, dtype, **common)
         self.epsilon, self.beta1, self.beta2, self.weight_decay = epsilon, beta1, beta2, weight_decay
         self.state = {
@@ -169,6 +181,7 @@ class SGD(Optimizer):
     options = ("momentum",)
 
     def __init__(self, size: int, dtype: DTypeLike, *, momentum: float, **common: Any) -> None:
+        """`momentum` is μ in [0, 1); `common` are the keywords of every rule."""
         super().__init__(size, dtype, **common)
         self.momentum = momentum
         self.state = {"velocity": np.zeros(size, dtype)}

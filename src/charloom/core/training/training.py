@@ -1,4 +1,4 @@
-"""Training: one update after the other, windows in text order, and what is known of the course.
+"""Training: one update after the other, windows in text order.
 
     smooth_1 = L_1 ;  smooth_n = 0.999 smooth_{n-1} + 0.001 L_n
 
@@ -14,12 +14,12 @@ import numpy as np
 
 from charloom.core.common.errors import DataError, StateError
 from charloom.core.common.types import Array, Ids
-from charloom.core.network.network import Network
+from charloom.core.network import Network
 from charloom.core.training.optimizers import Optimizer
-from charloom.core.training.workers import Crew
+from charloom.core.training.workers import WorkerPool
 
 LearningRate = Callable[[int, float], float]
-EVALUATION_WINDOW = 256  # characters; the loss does not depend on it
+_EVALUATION_WINDOW = 256  # characters; the loss does not depend on it
 
 
 class Update(NamedTuple):
@@ -31,20 +31,25 @@ class Update(NamedTuple):
 
 
 class Training:
-    """A training at some point of its course: everything that the next update depends on.
+    """A training and its state: everything that the next update depends on.
 
     The text is cut into B streams of `stream_length` characters that follow one another; each stream's last target is
-    the next stream's first character. Position n of all streams is read together, T characters a step; the pass ends
-    when position >= stream_length - T (for one stream: len(text) - T - 1, as in the reference), and what is left by
-    then, at most T characters of each stream and what the division of the text left over, is not read: the next pass
-    begins at 0 with a zero state.
+    the next stream's first character. An update reads T characters of all streams from `position` on. The epoch ends
+    when position >= stream_length - T (for one stream: len(text) - T - 1, as in the reference); what is left by then,
+    at most T characters of each stream and what the division of the text left over, is not read. The next epoch starts
+    at position 0 with a zero state.
 
-    It is meant to end after `steps` updates or `max_seconds` seconds (None: no such end), whichever is first;
-    `learning_rate` gives η of a step from its number and the progress towards that end, 0 to 1, and None leaves the
-    optimizer's as it is. `best` are the parameters with the least validation loss that `note_validation` was told of.
-    `crew` computes the gradient of a window; None is this process alone, without dropout.
+    `step`, `epoch`, `position`, `loss` and `smooth_loss` say where the training is; `best` holds the parameters with
+    the lowest validation loss that `note_validation` was told of, at `best_step`.
 
-    `ids` may be a memory map. Raises DataError if the streams are shorter than a window.
+    >>> from charloom.core.training import AdaGrad
+    >>> network = Network(vocabulary_size=2, hidden_size=3, dtype=np.float64)
+    >>> optimizer = AdaGrad(network.parameters.vector.size, np.float64, learning_rate=0.1, epsilon=1e-8)
+    >>> ids = np.array([0, 1] * 20, np.uint8)
+    >>> training = Training(network, optimizer, ids, seq_length=4, batch_size=1, smoothing=0.999)
+    >>> update = next(training.updates())
+    >>> update.step, round(update.loss, 3)  # 4 ln 2
+    (1, 2.773)
     """
 
     def __init__(
@@ -59,13 +64,29 @@ class Training:
         steps: int | None = None,
         max_seconds: float | None = None,
         learning_rate: LearningRate | None = None,
-        crew: Crew | None = None,
+        pool: WorkerPool | None = None,
     ) -> None:
+        """A training at its start.
+
+        Arguments:
+            network: what is trained, in place, from the parameters that it has.
+            optimizer: the update rule, for a vector of `network.parameters.vector.size` elements.
+            ids: the training text, (n,); may be a memory map.
+            seq_length: T, characters in a window, >= 1.
+            batch_size: B, parallel streams, >= 1.
+            smoothing: the weight of the past in the smooth loss, in [0, 1).
+            steps: the number of updates at which `progress` is 1; None: no bound.
+            max_seconds: the seconds of training at which `progress` is 1; None: no bound.
+            learning_rate: η of a training step, from its number and the progress before it; None: the optimizer's own.
+            pool: computes the gradients; None: this process alone, without dropout.
+
+        Raises DataError if the streams are shorter than a window.
+        """
         T, B = seq_length, batch_size
         if len(ids) < B * T + 1:
             raise DataError(
-                f"the training text has {len(ids)} characters, and {B} streams of windows of {T} need {B * T + 1}; "
-                "give a longer text, or lower train.seq_length or train.batch_size"
+                f"the training text must have {B * T + 1} characters or more for {B} streams of windows of {T}, "
+                f"got {len(ids)}; give a longer text, shorter windows or fewer streams"
             )
         self.network, self.optimizer, self.seq_length, self.smoothing = network, optimizer, T, smoothing
         self.stream_length = (len(ids) - 1) // B
@@ -75,14 +96,19 @@ class Training:
         self.step = self.epoch = self.position = 0
         self.loss = self.smooth_loss = float("nan")
         self.steps, self.max_seconds, self._learning_rate = steps, max_seconds, learning_rate
-        self._crew = crew or Crew(network)
+        self._pool = pool or WorkerPool(network)
         self.best = network.parameters.vector.copy()
         self.best_step, self.best_validation, self.validations_since_best = 0, math.inf, 0
         self._seconds_before, self._started = 0.0, time.monotonic()
 
     @property
+    def batch_size(self) -> int:
+        """B, the number of streams."""
+        return len(self._streams)
+
+    @property
     def seconds(self) -> float:
-        """The time that the training has taken, also before it was resumed."""
+        """The time that the training has taken, before it was resumed included."""
         return self._seconds_before + time.monotonic() - self._started
 
     @seconds.setter
@@ -91,15 +117,15 @@ class Training:
 
     @property
     def progress(self) -> float:
-        """How far the training has come towards its end, 0 to 1."""
+        """How far the training has come, 0 to 1: by steps or by time, whichever is further."""
         in_steps = self.step / self.steps if self.steps else 0.0
         in_time = self.seconds / self.max_seconds if self.max_seconds else 0.0
         return min(1.0, max(in_steps, in_time))
 
     def updates(self) -> Iterator[Update]:
-        """Update after update, without end: who asks decides when to stop.
+        """Update after update, without end: the caller decides when to stop.
 
-        Raises StateError for a loss that is not finite.
+        Raises StateError for a loss that is not finite, before the update.
         """
         while True:
             if self._learning_rate is not None:
@@ -107,7 +133,7 @@ class Training:
             yield self._update()
 
     def note_validation(self, loss: float) -> None:
-        """Keep the parameters of now as the best, if this validation loss is below all before."""
+        """Keep the present parameters as the best, if this validation loss is the lowest so far."""
         if loss < self.best_validation:
             self.best_step, self.best_validation, self.validations_since_best = self.step, loss, 0
             self.best[:] = self.network.parameters.vector
@@ -117,12 +143,9 @@ class Training:
     def _update(self) -> Update:
         T, network = self.seq_length, self.network
         window = self._streams[:, self.position : self.position + T + 1].T  # (T + 1, B)
-        loss, state = self._crew.gradient(window, self.state, self.step + 1)
+        loss, state = self._pool.gradient(window, self.state, self.step + 1)
         if not math.isfinite(loss):
-            raise StateError(
-                f"the loss is {loss} at step {self.step + 1}; the last finite checkpoint is kept; lower "
-                "optimizer.learning_rate or optimizer.clip_value"
-            )
+            raise StateError(f"the loss must be finite, got {loss} at step {self.step + 1}")
         self.optimizer.update(network.parameters.vector, network.gradients.vector)
 
         self.step += 1
@@ -132,7 +155,7 @@ class Training:
         self.position += T
         if self.position >= self.stream_length - T:
             self.position, self.epoch = 0, self.epoch + 1
-            self.state = network.zero_state(self.state.shape[2])
+            self.state = network.zero_state(self.batch_size)
         return Update(self.step, loss, self.smooth_loss)
 
     @property
@@ -150,17 +173,16 @@ class Training:
         return {name: getattr(self, name) for name in _VALUES}
 
     def restore(self, arrays: dict[str, Array], values: dict[str, Any]) -> None:
-        """Go to the point that `arrays` and `values` were taken at.
+        """Return to the state that `arrays` and `values` were taken from.
 
         Raises StateError if they are of another training.
         """
-        own = self.arrays()
-        for name, array in own.items():
-            other = arrays.get(name)
-            if other is None or other.shape != array.shape or other.dtype != array.dtype:
-                found = "is missing" if other is None else f"is {other.dtype}{list(other.shape)}"
-                raise StateError(f"{name} {found} in the checkpoint where {array.dtype}{list(array.shape)} is wanted")
-            array[...] = other
+        for name, array in self.arrays().items():
+            saved = arrays.get(name)
+            if saved is None or saved.shape != array.shape or saved.dtype != array.dtype:
+                found = "nothing" if saved is None else f"{saved.dtype}{list(saved.shape)}"
+                raise StateError(f"{name} must be {array.dtype}{list(array.shape)} in the checkpoint, got {found}")
+            array[...] = saved
         for name in _VALUES:
             if name not in values:
                 raise StateError(f"{name} is missing in the checkpoint")
@@ -181,16 +203,19 @@ _VALUES = (
 
 
 def evaluate(network: Network, ids: Ids) -> float:
-    """The mean loss in nats per character over the whole text, read once with carried state from a zero one.
+    """The mean loss of a text in nats per character, read once with carried state from a zero state.
 
-    The first character is read and not foretold. Changes neither the network's parameters nor any state of a training.
-    Raises DataError for a text of fewer than two characters.
+    The first character is read and not predicted. Changes neither the network's parameters nor any training's state.
+    Raises DataError for a text `ids` (n,) of fewer than two characters.
+
+    >>> round(evaluate(Network(vocabulary_size=3, hidden_size=2, dtype=np.float64), np.array([0, 1, 2])), 3)  # ln 3
+    1.099
     """
     if len(ids) < 2:
-        raise DataError(f"an evaluation needs two characters or more: {len(ids)}")
+        raise DataError(f"a text to evaluate must have two characters or more, got {len(ids)}")
     state, total = network.zero_state(1), 0.0
-    for start in range(0, len(ids) - 1, EVALUATION_WINDOW):
-        window = ids[start : start + EVALUATION_WINDOW + 1, None]
+    for start in range(0, len(ids) - 1, _EVALUATION_WINDOW):
+        window = ids[start : start + _EVALUATION_WINDOW + 1, None]
         loss, state = network.forward(window[:-1], window[1:], state)
         total += float(loss)
     return total / (len(ids) - 1)

@@ -1,7 +1,7 @@
-"""What a sweep sums up: a row for each of its jobs, and MLflow's run above theirs.
+"""A sweep from its first job to its summary, a row for each job.
 
-The sweep and its jobs, which may run in processes of their own, meet in the sweep's folder: each job leaves in its own
-what it found, or why it failed. Knows nothing about how a job is run.
+The sweep and its jobs, which may run in processes of their own, meet in the sweep's folder: each job leaves its result
+there, in a folder of its own, or why it failed. Knows nothing about how a job is run.
 """
 
 import csv
@@ -13,12 +13,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
-from charloom.adapters.configuration.config import Config, load
-from charloom.adapters.tracking import tracking
+from charloom.adapters.configuration import Config, load
+from charloom.adapters.files import artifacts
+from charloom.adapters.files.formats import replacing
+from charloom.adapters.sweeps import runs
+from charloom.adapters.sweeps.runs import Status
 from charloom.core.common.errors import CharloomError
 
 _PARENT = "CHARLOOM_SWEEP_RUN"  # in the environment, which every job's process inherits
@@ -52,17 +55,17 @@ class Job:
 
 @contextmanager
 def sweep(overrides: Sequence[str]) -> Iterator[Path]:
-    """Open MLflow's run of a sweep, and sum the sweep up at its end, whatever that is.
+    """Open MLflow's run of a sweep, and write the summary at the sweep's end, however it ends.
 
-    Yields the folder that the jobs' folders must lie in. Raises ConfigError for overrides that suit no job, SweepError
-    where jobs failed.
+    Yields the folder for the jobs' folders. Raises ConfigError for overrides that suit no job, SweepError where jobs
+    failed.
     """
     config = load(overrides, multirun=True)
     assert config.out is not None
     folder = Path(config.out)
-    parent = tracking.open_parent(config.tracking, f"sweep {folder.name}")
+    parent = runs.open_parent(config.tracking, f"sweep {folder.name}")
     os.environ[_PARENT] = parent or ""
-    status: Literal["FINISHED", "FAILED", "KILLED"] = "KILLED"
+    status: Status = "KILLED"
     try:
         yield folder
         status = "FINISHED"
@@ -72,7 +75,7 @@ def sweep(overrides: Sequence[str]) -> Iterator[Path]:
         if failed and status == "FINISHED":
             status = "FAILED"
         _write(folder, jobs)
-        tracking.close_parent(config.tracking, parent, [job.row() for job in jobs], status=status)
+        runs.close_parent(config.tracking, parent, [job.row() for job in jobs], status=status)
         del os.environ[_PARENT]
     if failed:
         listed = "; ".join(f"job {job.number} ({' '.join(job.overrides)}): {job.error}" for job in failed)
@@ -86,18 +89,17 @@ def parent_run() -> str | None:
 
 def note_failure(folder: Path, config: Config | None, error: CharloomError) -> None:
     """Leave a job's failure in its folder, and in MLflow as a failed run: the sweep goes on."""
-    folder.mkdir(parents=True, exist_ok=True)
     failure = {"error": str(error), "exit_code": error.exit_code}
-    (folder / _FAILURE).write_text(json.dumps(failure, indent=2) + "\n", encoding="utf-8")
+    with replacing(folder / _FAILURE) as file:
+        file.write((json.dumps(failure, indent=2) + "\n").encode())
     if config is not None:
-        tracking.record_failure(config, str(error), parent=parent_run())
+        runs.record_failure(config, str(error), parent=parent_run())
 
 
 def read_jobs(folder: Path) -> list[Job]:
-    """The jobs that have left something in the sweep's folder, by their numbers."""
-    return sorted(
-        (_read_job(path.parent.parent) for path in folder.glob("*/.hydra/overrides.yaml")), key=lambda j: j.number
-    )
+    """The jobs that have left something in the sweep's folder, in the order of their numbers."""
+    jobs = [_read_job(path.parent.parent) for path in folder.glob("*/.hydra/overrides.yaml")]
+    return sorted(jobs, key=lambda job: job.number)
 
 
 def _read_job(folder: Path) -> Job:
@@ -105,10 +107,11 @@ def _read_job(folder: Path) -> Job:
     number = int(folder.name)
     if (folder / _FAILURE).exists():
         return Job(number, overrides, {}, **json.loads((folder / _FAILURE).read_text(encoding="utf-8")))
-    if not (folder / "track" / "result.json").exists():
+    if not (folder / artifacts.RESULT.name).exists():
         return Job(number, overrides, {}, "ended before its result", 1)
-    metrics = json.loads((folder / "train" / "metrics.json").read_text(encoding="utf-8"))
-    return Job(number, overrides, {name: metrics[name] for name in _FIGURES if metrics[name] is not None})
+    metrics = artifacts.METRICS.read(folder)
+    found = {name: getattr(metrics, name) for name in _FIGURES}
+    return Job(number, overrides, {name: value for name, value in found.items() if value is not None})
 
 
 def _write(folder: Path, jobs: Sequence[Job]) -> None:

@@ -1,0 +1,100 @@
+"""The loss figure: what the training learned, step by step."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from charloom.adapters.plots.style import ACCENT, FAINT, GREY, INK, WIDTH, as_png, headline
+from charloom.core.common.records import HistoryRow
+
+
+@as_png
+def loss(history: Sequence[HistoryRow], *, seq_length: int, vocabulary_size: int) -> Figure:
+    """The smooth loss over the training steps, with the loss of single windows and the uniform model's T ln K.
+
+    `history` has at least one row; T = `seq_length` and K = `vocabulary_size`. The validation loss is drawn where it
+    was measured, T times its nats per character. The axis on the right shows bits per character, L / (T ln 2).
+    """
+    T, K = seq_length, vocabulary_size
+    uniform = T * math.log(K)
+    steps = [row.step for row in history]
+    losses = [row.loss for row in history]
+    smooth_losses = [row.smooth_loss for row in history]
+    validation = {r.step: T * r.validation_nats_per_char for r in history if r.validation_nats_per_char is not None}
+    end = steps[-1]
+    point = "o" if len(steps) == 1 else ""  # a line needs two
+
+    figure = Figure((WIDTH, 4.9), layout="constrained")
+    ax = figure.add_subplot()
+    ax.plot(steps, losses, color=FAINT, linewidth=0.6, marker=point, markersize=4)
+    ax.plot([0, end], [uniform, uniform], color=GREY, linewidth=0.8)
+    ax.plot(steps, smooth_losses, color=ACCENT, linewidth=2, marker=point)
+    ax.plot(list(validation), list(validation.values()), "D", color=INK, markersize=5, markeredgecolor="white")
+    height = _set_limits(ax, end, [*losses, *smooth_losses, *validation.values(), uniform])
+
+    tail = losses[-max(1, len(losses) // 10) :]
+    labels = [
+        (smooth_losses[-1], f"Smooth loss {smooth_losses[-1]:.1f}", ACCENT),
+        (float(np.quantile(tail, 0.1)), "Single windows", GREY),
+    ]
+    if validation:
+        last = list(validation.values())[-1]
+        labels.append((last, f"Validation {last:.1f}", INK))
+    _label_curves(ax, end, sorted(labels), gap=0.062 * height)
+    ax.annotate(
+        f"Uniform model: {T} ln {K} = {uniform:.1f}",
+        (end, uniform),
+        (-2, 4),
+        textcoords="offset points",
+        ha="right",
+        color=GREY,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},  # a loss that never falls lies behind
+    )
+
+    ax.set(xlabel="Training step", ylabel="Loss (nats per window)")
+    ax.grid(axis="y")
+    _add_bits_axis(ax, nats_per_bit=T * math.log(2))
+    headline(figure, _finding(smooth_losses, end))
+    return figure
+
+
+def _set_limits(ax: Axes, end: int, values: Sequence[float]) -> float:
+    """Fit the axes to the steps up to `end` and to the losses; returns the range of the losses."""
+    bottom, top = min(values), max(values)
+    if top - bottom < 10:  # a single row, or a training that learns nothing: do not magnify the noise
+        bottom, top = bottom - 5, top + 5
+    height = top - bottom
+    ax.set_ylim(bottom - 0.06 * height, top + 0.1 * height)
+    ax.set_xlim(0, 1.3 * end)  # with room for the labels to the right of the curves
+    ticks = [tick for tick in MaxNLocator(6, integer=True).tick_values(0, end) if tick <= end]
+    ax.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
+    return height
+
+
+def _label_curves(ax: Axes, end: int, labels: Sequence[tuple[float, str, str]], *, gap: float) -> None:
+    """Write the labels (height, text, colour), in rising order, to the right of the curves and at least `gap` apart."""
+    lowest = -math.inf
+    for height, text, colour in labels:
+        place = max(height, lowest)
+        ax.text(end * 1.025, place, text, color=colour, va="center")
+        lowest = place + gap
+
+
+def _add_bits_axis(ax: Axes, *, nats_per_bit: float) -> None:
+    bits = ax.secondary_yaxis(
+        "right", functions=(lambda nats: np.divide(nats, nats_per_bit), lambda bits: np.multiply(bits, nats_per_bit))
+    )
+    bits.set_ylabel("Bits per character")
+    bits.spines["right"].set_visible(True)
+
+
+def _finding(smooth_losses: Sequence[float], updates: int) -> str:
+    first, last = smooth_losses[0], smooth_losses[-1]
+    if len(smooth_losses) == 1:
+        return f"Smooth loss is {last:.1f} nats per window at step {updates:,}"
+    verb = "falls" if last < first else "rises"
+    return f"Smooth loss {verb} from {first:.1f} to {last:.1f} nats per window in {updates:,} updates"

@@ -1,0 +1,165 @@
+"""Where the runs are kept: MLflow's address, the lock on it, how long to wait for it, and the experiment.
+
+Knows nothing about what a run holds.
+"""
+
+import logging
+import os
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import filelock
+
+from charloom.adapters.configuration import TrackingConfig, project_root
+from charloom.core.common.errors import EnvironmentFault
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+# MLflow's own defaults wait four minutes for a server that is down and twenty for one that hangs. What the user has
+# set stays.
+_ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where MLflow keeps the runs: a server's URI, or that of a database with its file."""
+
+    uri: str
+    database: Path | None
+
+    @property
+    def artifacts(self) -> Path | None:
+        """The folder of the runs' files, beside the database; None where a server decides."""
+        return self.database.parent / "mlartifacts" if self.database else None
+
+    def __str__(self) -> str:
+        """The URI without the password that may be in it."""
+        parts = urlsplit(self.uri)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if "@" in parts.netloc else self.uri
+
+
+@dataclass(frozen=True)
+class Store:
+    """An experiment that can be written to."""
+
+    client: "MlflowClient"
+    experiment_id: str
+    address: Address
+
+
+def home() -> Path:
+    """The folder of the database: the project's root.
+
+    A queued or temporary DVC experiment runs in a copy of the project that is thrown away; there, it is the
+    root of the project that was copied.
+    """
+    root = project_root()
+    copy = next((folder for folder in (root, *root.parents) if (folder / ".dvc").is_dir()), root)
+    origin, is_copy, _ = copy.as_posix().partition("/.dvc/tmp/exps/")
+    if not is_copy:  # or .dvc/tmp is a link to elsewhere; in an experiment, DVC_ROOT is the project copied
+        origin = os.environ.get("DVC_ROOT", "") if "DVC_EXP_NAME" in os.environ else ""
+    original = Path(origin) / root.relative_to(copy)
+    return original if origin and (original / "params.yaml").is_file() else root
+
+
+def find_address(tracking: TrackingConfig) -> Address:
+    """Where runs go: `MLFLOW_TRACKING_URI` where it is set, else `tracking.uri`, else mlflow.db in `home`.
+
+    A relative path to a database is taken from there.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or tracking.uri or "sqlite:///mlflow.db"
+    if not uri.startswith("sqlite:///"):
+        return Address(uri, None)
+    database = (home() / uri.removeprefix("sqlite:///")).absolute()
+    return Address(f"sqlite:///{database}", database)
+
+
+@contextmanager
+def opened(tracking: TrackingConfig, hint: str) -> Iterator[Store]:
+    """Open the experiment, made where there is none yet, for one process of this project at a time.
+
+    The lock is for what MLflow cannot do: processes that create a database together all fail, and two that
+    look for a result together both record it. Raises EnvironmentFault, one line that ends in `hint`, where MLflow
+    fails.
+    """
+    address = find_address(tracking)
+    database = address.database
+    lock = database.with_name(f"{database.name}.lock") if database else home() / ".charloom/tracking.lock"
+    for key, value in _ENVIRONMENT.items():
+        os.environ.setdefault(key, value)
+    from mlflow.exceptions import MlflowException  # sets its loggers' levels, so ours come after it
+    from sqlalchemy.exc import SQLAlchemyError
+
+    for noisy in ("mlflow", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(lock, timeout=120):
+            yield _open(address, tracking.experiment)
+    except filelock.Timeout:
+        raise EnvironmentFault(f"another process has held {lock} for two minutes; {hint}") from None
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise EnvironmentFault(f"MLflow at {address} cannot be written to ({_root_cause(error)}); {hint}") from error
+
+
+def _open(address: Address, name: str) -> Store:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    client = MlflowClient(address.uri)
+    files = address.artifacts
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        try:
+            created = client.create_experiment(
+                name,
+                artifact_location=files.as_uri() if files else None,
+                tags={
+                    "mlflow.experimentKind": "custom_model_development",  # opens on runs, not on traces
+                    "mlflow.experiment.primaryMetric.name": "smooth_loss",
+                    "mlflow.experiment.primaryMetric.greaterIsBetter": "false",
+                },
+            )
+            return Store(client, created, address)
+        except MlflowException:  # on a server, another machine may have been first
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
+                raise
+    if experiment.lifecycle_stage != "active":
+        raise EnvironmentFault(
+            f"the experiment {name!r} at {address} was deleted; restore it or set tracking.experiment"
+        )
+    location = experiment.artifact_location
+    if files and location != files.as_uri() and not _exists(location):
+        raise EnvironmentFault(
+            f"the experiment {name!r} keeps its files in {location}, which is gone (was the project moved?); "
+            f"set tracking.experiment to a new name, or remove {address.database} and {files} to start anew"
+        )
+    return Store(client, experiment.experiment_id, address)
+
+
+def _exists(location: str) -> bool:
+    """Whether artifacts can be at a location; of anything but a folder of this machine, it is assumed."""
+    parts = urlsplit(location)
+    return parts.scheme not in ("", "file") or Path(urllib.request.url2pathname(parts.path)).is_dir()
+
+
+def _root_cause(error: BaseException) -> str:
+    """The first line of the first error in the chain."""
+    while (earlier := error.__cause__ or error.__context__) is not None:
+        error = earlier
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200].rstrip(".")

@@ -1,0 +1,152 @@
+"""MLflow's pages on the loopback address, opened on the runs: its server, and the command that starts it."""
+
+import argparse
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import IO, NoReturn
+
+from charloom.adapters.command import exit_code
+from charloom.adapters.configuration import TrackingConfig, load
+from charloom.adapters.tracking.store import Address, opened
+from charloom.core.common.errors import ConfigError, EnvironmentFault
+
+# What the list of runs shows, under the name by which the page finds it among the experiment's tags.
+_VIEW_NAME = "charloom"
+_VIEW = {
+    "searchFilter": "",
+    "orderByKey": "attributes.start_time",
+    "orderByAsc": False,
+    "startTime": "ALL",
+    "lifecycleFilter": "Active",
+    "datasetsFilter": [],
+    "modelVersionFilter": "All Runs",
+    "selectedColumns": [
+        "metrics.`smooth_loss`",
+        "metrics.`validation_bits_per_char`",
+        "params.`model.cell`",
+        "params.`model.hidden_size`",
+        "params.`optimizer.name`",
+        "params.`optimizer.learning_rate`",
+        "params.`train.steps`",
+    ],
+}
+
+
+def main() -> NoReturn:
+    """Run what the command line says, and exit."""
+    parser = argparse.ArgumentParser(prog="python -m charloom.tracking", description="Show the runs in MLflow.")
+    parser.add_argument("--port", type=int, help="default: the first free one from 5000")
+    parser.add_argument("--no-browser", action="store_true", help="only print the address")
+    parser.add_argument("overrides", nargs="*", help="such as tracking=server tracking.uri=http://host:5000")
+    given = parser.parse_args()
+
+    def work() -> None:
+        tracking = load(given.overrides).tracking
+        if tracking.mode == "off":
+            raise ConfigError(
+                "tracking.mode must be sqlite or server to have runs to show, got off; try tracking=sqlite"
+            )
+        serve(tracking, port=given.port, browser=not given.no_browser)
+
+    sys.exit(exit_code(work))
+
+
+def serve(tracking: TrackingConfig, *, port: int | None = None, browser: bool = True) -> NoReturn:
+    """Show MLflow's pages, on the experiment's runs, until a signal ends it.
+
+    `port` is the first free one from 5000 where it is None. Where the runs are on a server, its page is
+    opened. Ends by SystemExit, 130 for Ctrl-C. Raises EnvironmentFault where the port is taken or the server
+    does not start.
+    """
+    with opened(tracking, "its pages cannot be shown") as store:
+        empty = not store.client.search_runs([store.experiment_id], max_results=1)
+        store.client.set_experiment_tag(store.experiment_id, f"mlflow.sharedViewState.{_VIEW_NAME}", json.dumps(_VIEW))
+    if empty:
+        print(
+            "There are no runs yet; `make repro` or `python -m charloom.experiment` makes the first.",
+            flush=True,
+        )
+    view = f"#/experiments/{store.experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={_VIEW_NAME}"
+    if store.address.uri.startswith(("http://", "https://")):
+        _show(f"{str(store.address).rstrip('/')}/{view}", browser)
+        raise SystemExit(0)
+    port = _free_port(port)
+    address = f"http://127.0.0.1:{port}"
+    with tempfile.TemporaryFile() as log, _server(store.address, port, log) as server:
+        try:
+            _wait_until_up(server, address, log)
+            _show(f"{address}/{view}", browser)
+            server.wait()
+        except KeyboardInterrupt:
+            raise SystemExit(128 + signal.SIGINT) from None
+        raise EnvironmentFault(f"MLflow's server has ended ({_last_line(log)}); start it again")
+
+
+@contextmanager
+def _server(address: Address, port: int, log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """MLflow's server and its workers, which all end with the block."""
+    files = ["--artifacts-destination", str(address.artifacts)] if address.artifacts else []
+    here = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", address.uri, *files, *here],
+        env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"},
+        stdout=log,
+        stderr=log,
+        start_new_session=True,  # so that Ctrl-C reaches this process alone, which then ends the whole group
+    )
+    try:
+        yield server
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(5)
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def _wait_until_up(server: subprocess.Popen[bytes], address: str, log: IO[bytes]) -> None:
+    for _ in range(600):
+        with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(f"{address}/health", timeout=2):
+            return
+        if server.poll() is not None:
+            raise EnvironmentFault(f"MLflow's server did not start ({_last_line(log)})")
+        time.sleep(0.1)
+    raise EnvironmentFault(f"MLflow's server at {address} does not answer ({_last_line(log)}); try again")
+
+
+def _last_line(log: IO[bytes]) -> str:
+    log.seek(0)
+    lines = log.read().decode(errors="replace").strip().splitlines()
+    return lines[-1][:200] if lines else "no output"
+
+
+def _show(page: str, browser: bool) -> None:
+    print(f"MLflow: {page}", flush=True)
+    has_display = sys.platform == "darwin" or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
+    if browser and has_display:  # without a display, webbrowser would start a text browser in this terminal
+        with suppress(webbrowser.Error):
+            webbrowser.open(page)
+
+
+def _free_port(wanted: int | None) -> int:
+    for port in [wanted] if wanted is not None else range(5000, 5100):
+        with socket.socket() as probe, suppress(OSError, OverflowError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    if wanted is None:
+        raise EnvironmentFault("the ports from 5000 to 5099 are all taken; choose a free one with --port")
+    raise EnvironmentFault(f"port {wanted} is unavailable; choose another with --port, or leave it out")

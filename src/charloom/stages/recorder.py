@@ -1,0 +1,139 @@
+"""What is recorded of a training while it runs, and the files that are made of it."""
+
+import math
+import sys
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from charloom.adapters.configuration.config import TrainConfig
+from charloom.adapters.files import artifacts
+from charloom.adapters.files.corpus import Corpus
+from charloom.adapters.files.work_folder import Row, WorkFolder
+from charloom.adapters.progress import Progress
+from charloom.core.common.errors import StateError
+from charloom.core.common.records import HistoryRow, Sample, TrainingMetrics
+from charloom.core.network import sample
+from charloom.core.training import Training, evaluate
+
+
+class Recorder:
+    """Validates, samples, logs and saves a training at the steps that the options name, and tells when it has ended.
+
+    Rows and checkpoints go to the work folder. `rng` draws the samples; its state is part of a checkpoint.
+    """
+
+    def __init__(
+        self,
+        options: TrainConfig,
+        training: Training,
+        text: Corpus,
+        work: WorkFolder,
+        *,
+        rng: np.random.Generator,
+    ) -> None:
+        """A recorder of `training`, which may go on from a checkpoint: see `resume`."""
+        self._options, self._training, self._text, self._work, self._rng = options, training, text, work, rng
+        self._validates = options.validate_every > 0 and len(text.validation_ids) > 1
+
+    def resume(self) -> None:
+        """Return the training to its last checkpoint, if there is one."""
+        if saved := self._work.resume():
+            self._training.restore(saved.arrays, saved.values)
+            self._rng.bit_generator.state = saved.values["sample_rng"]
+            print(f"going on from step {self._training.step:,} ({self._work.path})", file=sys.stderr)
+
+    @property
+    def stopped(self) -> str | None:
+        """Why the training is at its end: "steps", "smooth_loss", "patience" or "max_seconds"; None where it is not."""
+        options, training = self._options, self._training
+        bound = options.stop_at_smooth_loss
+        if training.step >= options.steps:
+            return "steps"
+        if bound is not None and training.smooth_loss <= bound:
+            return "smooth_loss"
+        if options.patience and training.validations_since_best >= options.patience:
+            return "patience"
+        return "max_seconds" if training.progress >= 1 else None
+
+    def record(self, progress: Progress) -> bool:
+        """Do what is due after an update, and tell whether it was the last one."""
+        options, step = self._options, self._training.step
+        validation = self._validate(progress) if self._validates and step % options.validate_every == 0 else None
+        last = self.stopped is not None
+        if last and self._validates and validation is None:
+            validation = self._validate(progress)
+        text = self._sample(last) if self._sample_is_due(last) else None
+        if last or step == 1 or step % options.log_every == 0 or validation is not None or text is not None:
+            self._log(validation, text)
+        if last or step % options.checkpoint_every == 0:
+            self.save()
+        progress.advance()
+        return last
+
+    def save(self) -> None:
+        """Keep a checkpoint. Raises StateError where a parameter is not finite."""
+        training = self._training
+        if not np.isfinite(training.network.parameters.vector).all():
+            raise StateError(f"all parameters must be finite, got one that is not at step {training.step}")
+        self._work.save(training.arrays(), {**training.values(), "sample_rng": self._rng.bit_generator.state})
+
+    def write(self, out: Path) -> None:
+        """Write the history, the samples and the metrics into the stage's folder `out`."""
+        rows, training = self._work.history, self._training
+        artifacts.HISTORY.write(
+            out,
+            [
+                HistoryRow(
+                    row["step"], row["epoch"], row["loss"], row["smooth_loss"], row.get("validation_nats_per_char")
+                )
+                for row in rows
+            ],
+        )
+        samples = [Sample(row["step"], row["smooth_loss"], row["sample"]) for row in rows if "sample" in row]
+        artifacts.SAMPLES.write(out, samples)
+        nats_per_char = training.smooth_loss / training.seq_length
+        validations = [row["validation_nats_per_char"] for row in rows if "validation_nats_per_char" in row]
+        validation = validations[-1] if validations else None
+        metrics = TrainingMetrics(
+            steps=training.step,
+            epochs=training.epoch,
+            loss=training.loss,
+            smooth_loss=training.smooth_loss,
+            nats_per_char=nats_per_char,
+            bits_per_char=nats_per_char / math.log(2),
+            validation_nats_per_char=validation,
+            validation_bits_per_char=None if validation is None else validation / math.log(2),
+            best_step=training.best_step or None,
+            best_validation_nats_per_char=training.best_validation if training.best_step else None,
+            stopped=self.stopped,
+        )
+        artifacts.METRICS.write(out, metrics)
+
+    def _validate(self, progress: Progress) -> float:
+        loss = evaluate(self._training.network, self._text.validation_ids)
+        self._training.note_validation(loss)
+        progress.tell_validation(loss)
+        return loss
+
+    def _sample_is_due(self, last: bool) -> bool:
+        every, step = self._options.sample_every, self._training.step
+        return every > 0 and (step == 1 or last or (step % every == 0 and step <= self._options.sample_until))
+
+    def _sample(self, last: bool) -> str:
+        """What the network writes from where the first stream is now."""
+        training = self._training
+        length = self._options.final_sample_length if last else self._options.sample_length
+        drawn = sample(training.network, [training.next_id], training.state[:, :, :1], rng=self._rng)
+        return self._text.vocabulary.decode(int(ids[0]) for ids in islice(drawn, length))
+
+    def _log(self, validation: float | None, text: str | None) -> None:
+        training = self._training
+        row: Row = {"step": training.step, "epoch": training.epoch}
+        row |= {"loss": training.loss, "smooth_loss": training.smooth_loss}
+        if validation is not None:
+            row["validation_nats_per_char"] = validation
+        if text is not None:
+            row["sample"] = text
+        self._work.append(row)

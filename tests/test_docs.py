@@ -1,0 +1,82 @@
+"""docs/backpropagation.md beside the code that it explains and the figures that it shows."""
+
+import re
+import runpy
+import textwrap
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "backpropagation.md"
+
+
+def problems(page: str) -> list[str]:
+    """What is wrong with a page's blocks of Python: each must name a file and stand in it, at whatever indentation."""
+    found = []
+    for file, block in re.findall(r"^```python *(.*)\n((?:.*\n)*?)```$", page, re.MULTILINE):
+        first = block.splitlines()[0]
+        if not file:
+            found.append(f"no file is named: {first}")
+        elif not stands_in(block, (ROOT / file).read_text(encoding="utf-8")):
+            found.append(f"not in {file}: {first}")
+    return found
+
+
+def stands_in(block: str, source: str) -> bool:
+    """Whether the block's lines follow one another in the source, their common indentation aside."""
+    wanted, lines = textwrap.dedent(block).splitlines(), source.splitlines()
+    windows = (lines[start : start + len(wanted)] for start in range(len(lines) - len(wanted) + 1))
+    return any(textwrap.dedent("\n".join(window)).splitlines() == wanted for window in windows)
+
+
+def test_every_block_of_python_stands_in_the_file_that_it_names() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert page.count("```python src/charloom/textbook.py\n") >= 8
+    assert problems(page) == []
+
+
+def test_a_block_that_differs_by_one_character_is_found() -> None:
+    page = PAGE.read_text(encoding="utf-8").replace("\ndq = da_n * r\n", "\ndq = da_n * z\n")
+    assert problems(page) == ["not in src/charloom/textbook.py: dz = dh * (h_prev - n)"]
+
+
+def test_a_block_with_another_inner_indentation_is_found() -> None:
+    page = PAGE.read_text(encoding="utf-8").replace("\n    o = V @ h[t] + c\n", "\no = V @ h[t] + c\n")
+    assert problems(page) == ["not in src/charloom/textbook.py: h, p, values = {}, {}, {}"]
+
+
+def test_a_block_that_names_no_file_is_found() -> None:
+    assert problems("```python\nx = 1\n```\n") == ["no file is named: x = 1"]
+
+
+def test_every_line_of_code_in_a_table_stands_in_the_textbook() -> None:
+    source = (ROOT / "src" / "charloom" / "textbook.py").read_text(encoding="utf-8")
+    rows = re.findall(r"^\|.*\| (`.*`) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    lines = [line for row in rows for line in re.findall("`(.*?)`", row)]
+    assert len(lines) >= 25
+    assert [line for line in lines if line not in source] == []
+
+
+def test_every_file_that_the_page_links_to_is_there() -> None:
+    links = re.findall(r"\]\(([\w./-]+)\)", PAGE.read_text(encoding="utf-8"))
+    assert len(links) >= 8
+    assert [link for link in links if not (PAGE.parent / link).is_file()] == []
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("figures")
+    runpy.run_path(str(ROOT / "docs" / "figures.py"))["draw_all"](folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["unrolled.png", "rnn.png", "gru.png", "lstm.png"])
+def test_a_committed_figure_is_what_its_script_draws(drawn: Path, name: str) -> None:
+    committed = PAGE.with_suffix("") / name
+    assert committed.stat().st_size < 150_000
+    one, other = (matplotlib.image.imread(path) for path in (committed, drawn / name))
+    assert one.shape == other.shape
+    assert np.abs(one - other).max() < 0.05  # a rounding here and there, but no line or letter moved

@@ -1,0 +1,68 @@
+"""The fingerprint of a result, without MLflow."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from charloom.adapters import tracking
+from charloom.adapters.configuration import TrackingConfig
+from charloom.adapters.files import artifacts
+from charloom.core.common.errors import StateError
+from tests.results import enter_project, make_config, make_result, named_artifacts
+
+
+@pytest.fixture
+def result(tmp_path: Path) -> Path:
+    return make_result(tmp_path / "artifacts")
+
+
+def test_another_file_or_another_parameter_is_another_result(result: Path) -> None:
+    config = make_config()
+    first = tracking.hash_result(config, result)
+    assert tracking.hash_result(config, result) == first
+    assert tracking.hash_result(make_config(learning_rate=0.2), result).result != first.result
+    (result / "synthesize/sample.txt").write_text("other")
+    other = tracking.hash_result(config, result)
+    assert other.result != first.result
+    assert {name for name in first.files if first.files[name] != other.files[name]} == {"synthesize/sample.txt"}
+
+
+def test_a_result_is_every_file_that_the_stages_leave(result: Path) -> None:
+    every = {artifact.name for artifact in named_artifacts()} - {artifacts.RESULT.name, artifacts.BEST_MODEL.name}
+    assert tracking.hash_result(make_config(), result).files.keys() == every
+
+
+def test_where_the_result_goes_does_not_shape_it(result: Path) -> None:
+    here = tracking.hash_result(make_config(), result)
+    there = tracking.hash_result(
+        make_config(TrackingConfig(mode="server", uri="http://127.0.0.1:1", experiment="other")), result
+    )
+    assert here == there
+
+
+def test_a_missing_file_names_its_stage(result: Path) -> None:
+    (result / "synthesize/sample.txt").unlink()
+    with pytest.raises(StateError, match=r"sample\.txt is missing; run the synthesize stage first"):
+        tracking.hash_result(make_config(), result)
+
+
+def test_a_stage_that_records_nothing_loads_neither_mlflow_nor_what_shows_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_result(enter_project(tmp_path / "a project", monkeypatch) / "artifacts")
+    script = """if True:
+        import sys
+        from pathlib import Path
+        from charloom.adapters.configuration import load
+        from charloom.stages import track
+
+        track.run(load(["tracking=off"]), Path("artifacts"), Path("track"))
+        adapters = {"charloom.adapters.tracking", "charloom.adapters.sweeps", "charloom.adapters.ui"}
+        print(*{"mlflow", *adapters} & sys.modules.keys())
+    """
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "src")}
+    ended = subprocess.run([sys.executable, "-c", script], env=environment, check=True, capture_output=True, text=True)
+    assert ended.stdout.splitlines()[-1] == "charloom.adapters.tracking"
