@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from charloom.adapters.configuration.config import Config, flatten, load
+from charloom.adapters.configuration import Config, flatten, load
 from charloom.adapters.plots import plots
 from charloom.adapters.report import report
 from charloom.core.common.errors import StateError

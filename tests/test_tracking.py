@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from charloom.adapters.configuration.config import Config, TrackingConfig, flatten
+from charloom.adapters.configuration import Config, TrackingConfig, flatten
 from charloom.adapters.tracking import tracking
 from charloom.core.common.errors import ConfigError, EnvironmentFault, StateError
 from charloom.stages import track
@@ -176,7 +176,9 @@ def test_another_file_or_another_parameter_is_another_result(result: Path) -> No
 
 def test_where_the_result_goes_does_not_shape_it(result: Path) -> None:
     here = tracking.result_of(make_config(), result)
-    there = tracking.result_of(make_config(TrackingConfig("server", "http://127.0.0.1:1", "other")), result)
+    there = tracking.result_of(
+        make_config(TrackingConfig(mode="server", uri="http://127.0.0.1:1", experiment="other")), result
+    )
     assert here == there
 
 
@@ -299,7 +301,7 @@ def test_off_sends_nothing_but_still_writes_the_fingerprint(
     project: Path, result: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
-    config = make_config(TrackingConfig("off", None, "charloom"))
+    config = make_config(TrackingConfig(mode="off", uri=None, experiment="charloom"))
     track.run(config, result, project / "track")
     written = json.loads((project / "track/result.json").read_text())
     whole = tracking.result_of(config, result)
@@ -323,7 +325,9 @@ def test_the_environment_variable_decides_where_runs_go(
     project: Path, result: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///elsewhere.db")
-    recorded = _record(make_config(TrackingConfig("server", "http://127.0.0.1:1", "charloom")), result)
+    recorded = _record(
+        make_config(TrackingConfig(mode="server", uri="http://127.0.0.1:1", experiment="charloom")), result
+    )
     assert recorded.uri == f"sqlite:///{project / 'elsewhere.db'}"
     assert (project / "elsewhere.db").is_file()
     assert not (project / "mlflow.db").exists()
@@ -331,7 +335,7 @@ def test_the_environment_variable_decides_where_runs_go(
 
 def test_a_server_without_an_address_is_a_configuration_error(project: Path) -> None:
     with pytest.raises(ConfigError, match=r"tracking\.uri must be the address"):
-        tracking.tracking_uri(TrackingConfig("server", None, "charloom"))
+        tracking.tracking_uri(TrackingConfig.model_construct(mode="server", uri=None, experiment="charloom"))
 
 
 def test_the_database_of_a_copy_that_dvc_made_is_that_of_the_project(
@@ -400,7 +404,9 @@ def test_the_commit_is_a_tag_where_git_is_there(project: Path, result: Path, mon
 
 
 def _server_at(port: int) -> Config:
-    return make_config(TrackingConfig("server", f"http://someone:secret@127.0.0.1:{port}", "charloom"))
+    return make_config(
+        TrackingConfig(mode="server", uri=f"http://someone:secret@127.0.0.1:{port}", experiment="charloom")
+    )
 
 
 def test_a_server_that_is_gone_costs_seconds_and_one_line(
@@ -460,7 +466,7 @@ def test_a_run_on_a_server_and_its_pages(
             view = f"{address}/#/experiments/1/runs?workflowType=machine_learning"
             assert pages.stdout.readline().startswith(f"MLflow: {view}")
 
-            config = make_config(TrackingConfig("server", address, "charloom"))
+            config = make_config(TrackingConfig(mode="server", uri=address, experiment="charloom"))
             recorded = _record(config, result)
             _assert_holds(MlflowClient(address), recorded.run_id, config, result)
             assert not _record(config, result).new

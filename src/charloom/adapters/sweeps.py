@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import yaml
 
-from charloom.adapters.configuration.config import Config, load
+from charloom.adapters.configuration import Config, load
 from charloom.adapters.tracking import tracking
 from charloom.core.common.errors import CharloomError
 

@@ -12,7 +12,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from charloom.adapters.command import require_memory, stage_main, start_worker
-from charloom.adapters.configuration.config import Config
+from charloom.adapters.configuration import Config
 from charloom.adapters.files import artifacts, corpus
 from charloom.core import gradcheck
 from charloom.core.common.errors import DataError, GradientError

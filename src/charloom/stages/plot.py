@@ -7,7 +7,7 @@ report.html.
 from pathlib import Path
 
 from charloom.adapters.command import stage_main
-from charloom.adapters.configuration.config import Config, flatten
+from charloom.adapters.configuration import Config, flatten
 from charloom.adapters.files import artifacts
 from charloom.adapters.plots import plots
 from charloom.adapters.report import report

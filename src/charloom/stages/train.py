@@ -12,7 +12,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from charloom.adapters.command import Interrupted, held_back_signals, require_memory, stage_main, start_worker
-from charloom.adapters.configuration.config import Config, OptimizerConfig, TrainConfig, project_root
+from charloom.adapters.configuration import Config, OptimizerConfig, TrainConfig, project_root
 from charloom.adapters.files import archive, artifacts, corpus, history, models
 from charloom.adapters.files.work_folder import WorkFolder
 from charloom.adapters.progress import Progress

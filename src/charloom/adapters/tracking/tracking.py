@@ -36,7 +36,7 @@ import filelock
 import psutil
 
 from charloom.adapters.command import exit_code
-from charloom.adapters.configuration.config import Config, TrackingConfig, flatten, load, project_root
+from charloom.adapters.configuration import Config, TrackingConfig, flatten, load, project_root
 from charloom.core.common.errors import ConfigError, EnvironmentFault, StateError
 from charloom.core.common.records import Result
 
