@@ -8,7 +8,7 @@ from charloom.adapters.files import corpus
 
 
 def run(config: Config, inp: Path, out: Path) -> None:
-    """Write vocabulary.json, ids.npy and summary.json into `out`; reads the corpus only, nothing in `inp`."""
+    """Write the vocabulary, the ids and the summary of the corpus into `out`; reads nothing in `inp`."""
     summary = corpus.prepare(
         Path(config.data.path),
         out,
