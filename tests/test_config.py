@@ -321,10 +321,7 @@ def test_the_record_of_a_refused_job_has_its_values_unless_one_is_of_a_wrong_typ
             ("train.patience=2", "train.validate_every=0"),
             "train.patience must be 0 where train.validate_every is 0, got 2",
         ),
-        (
-            ("train.batch_size=5", "train.workers=2"),
-            "train.workers must divide train.batch_size (5), got 2",
-        ),
+        (("train.batch_size=5", "train.workers=2"), "train.workers must divide train.batch_size (5), got 2"),
         (
             ("synthesize.prime=a", "synthesize.prime_file=b"),
             "synthesize.prime_file must be null where synthesize.prime is given, got 'b'; give one of the two",

@@ -151,9 +151,7 @@ def quiet_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
-def test_repro_runs_every_stage_and_records_the_result_as_one_mlflow_run(
-    reproduced: tuple[Project, list[str]],
-) -> None:
+def test_repro_runs_every_stage_and_records_the_result_as_one_mlflow_run(reproduced: tuple[Project, list[str]]) -> None:
     project, ran = reproduced
     assert ran == STAGES
     (run,) = project.mlflow_runs()

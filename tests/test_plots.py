@@ -149,12 +149,7 @@ METRICS = TrainingMetrics(
     stopped="steps",
 )
 QUALITY = Quality(
-    characters=1000,
-    distinct_characters=31,
-    words=180,
-    distinct_words=90,
-    known_word_fraction=0.61234,
-    longest_copy=23,
+    characters=1000, distinct_characters=31, words=180, distinct_words=90, known_word_fraction=0.61234, longest_copy=23
 )
 
 
