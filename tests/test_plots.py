@@ -23,7 +23,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from charloom.adapters import plots, report
-from charloom.adapters.configuration.config import Config, flatten, load
+from charloom.adapters.configuration import Config, flatten, load
 from charloom.adapters.files import artifacts
 from charloom.core.common.errors import StateError
 from charloom.core.common.records import (

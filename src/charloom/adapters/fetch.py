@@ -16,7 +16,7 @@ import pooch
 import requests
 from tqdm import tqdm
 
-from charloom.adapters.configuration.config import project_root
+from charloom.adapters.configuration import project_root
 from charloom.core.common.errors import CharloomError, ConfigError, DataError, EnvironmentFault
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from charloom.adapters.command import stage_main
-from charloom.adapters.configuration.config import Config
+from charloom.adapters.configuration import Config
 from charloom.adapters.files import corpus
 
 

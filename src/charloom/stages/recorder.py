@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from charloom.adapters.configuration.config import TrainConfig
+from charloom.adapters.configuration import TrainConfig
 from charloom.adapters.files import artifacts
 from charloom.adapters.files.corpus import Corpus
 from charloom.adapters.files.work_folder import Row, WorkFolder

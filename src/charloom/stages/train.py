@@ -18,7 +18,7 @@ from charloom.adapters.command import (
     stage_main,
     start_worker,
 )
-from charloom.adapters.configuration.config import Config, OptimizerConfig, project_root
+from charloom.adapters.configuration import Config, OptimizerConfig, project_root
 from charloom.adapters.files import archive, artifacts, corpus, models
 from charloom.adapters.files.work_folder import WorkFolder
 from charloom.adapters.progress import Progress
