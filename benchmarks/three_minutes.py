@@ -20,7 +20,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
-from charloom.adapters.configuration.config import Config, load  # noqa: E402  (after the path is set)
+from charloom.adapters.configuration import Config, load  # noqa: E402  (after the path is set)
 from charloom.core.common.errors import CharloomError  # noqa: E402
 
 PRESET = "preset=three-minutes"

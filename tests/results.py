@@ -10,16 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from charloom.adapters.configuration.config import (
-    Config,
-    DataConfig,
-    GradcheckConfig,
-    ModelConfig,
-    OptimizerConfig,
-    SynthesizeConfig,
-    TrackingConfig,
-    TrainConfig,
-)
+from charloom.adapters.configuration import Config, TrackingConfig
 from charloom.adapters.files import artifacts
 from charloom.adapters.files.formats import Artifact
 from charloom.core.common.records import (
@@ -66,16 +57,9 @@ def named_artifacts() -> list[Artifact]:
 def make_config(tracking: TrackingConfig | None = None, *, learning_rate: float = 0.1) -> Config:
     """The values of params.yaml, and the rate."""
     values = yaml.safe_load((_ROOT / "params.yaml").read_text(encoding="utf-8"))
-    return Config(
-        seed=values["seed"],
-        data=DataConfig(**values["data"]),
-        model=ModelConfig(**values["model"]),
-        optimizer=OptimizerConfig(**values["optimizer"] | {"learning_rate": learning_rate}),
-        train=TrainConfig(**values["train"]),
-        gradcheck=GradcheckConfig(**values["gradcheck"]),
-        synthesize=SynthesizeConfig(**values["synthesize"]),
-        tracking=tracking or TrackingConfig("sqlite", None, "charloom"),
-    )
+    values["optimizer"]["learning_rate"] = learning_rate
+    values["tracking"] = tracking or {"mode": "sqlite", "uri": None, "experiment": "charloom"}
+    return Config.model_validate(values | {"inp": "artifacts", "out": "outputs"})
 
 
 def make_result(folder: Path) -> Path:

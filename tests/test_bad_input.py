@@ -98,27 +98,33 @@ def test_more_streams_than_the_text_has_windows_are_refused_with_both_numbers(pr
         ("model.hiden_size=3", ("there is no key 'model.hiden_size'", "did you mean 'model.hidden_size'?")),
         ("learning_rate=0.1", ("there is no key 'learning_rate'", "did you mean 'optimizer.learning_rate'?")),
         ("+train.pace=1", ("there is no key 'train.pace'",)),
-        ("model.hidden_size=1.5", ("model.hidden_size", "'1.5'", "Integer")),
-        ("optimizer.learning_rate=fast", ("optimizer.learning_rate", "'fast'", "Float")),
-        ("model.cell=null", ("model.cell",)),
+        ("model.hidden_size=1.5", ("model.hidden_size must be a whole number, got 1.5",)),
+        ("optimizer.learning_rate=fast", ("optimizer.learning_rate must be a number, got 'fast'",)),
+        ("model.cell=null", ("model.cell must be one of rnn, gru, lstm, got null",)),
         ("model.hidden_size", ("cannot read 'model.hidden_size'", "key=value")),
-        ("train=3", ("train",)),
-        ("optimizer.learning_rate=0", ("optimizer.learning_rate must be > 0 and finite: 0.0",)),
-        ("optimizer.learning_rate=-1", ("optimizer.learning_rate must be > 0 and finite: -1.0",)),
-        ("optimizer.learning_rate=nan", ("optimizer.learning_rate must be > 0 and finite: nan",)),
-        ("optimizer.learning_rate=inf", ("optimizer.learning_rate must be > 0 and finite: inf",)),
-        ("model.hidden_size=0", ("model.hidden_size must be >= 1: 0",)),
-        ("train.batch_size=-1", ("train.batch_size must be >= 1: -1",)),
-        ("synthesize.temperature=-0.5", ("synthesize.temperature must be >= 0: -0.5",)),
-        ("synthesize.top_p=0", ("synthesize.top_p must be > 0 and <= 1: 0.0",)),
-        ("synthesize.top_p=1.5", ("synthesize.top_p must be > 0 and <= 1: 1.5",)),
+        ("train=3", ("train must hold keys with their values, got 3",)),
+        ("optimizer.learning_rate=0", ("optimizer.learning_rate must be > 0, got 0",)),
+        ("optimizer.learning_rate=-1", ("optimizer.learning_rate must be > 0, got -1",)),
+        ("optimizer.learning_rate=nan", ("optimizer.learning_rate must be finite, got nan",)),
+        ("optimizer.learning_rate=inf", ("optimizer.learning_rate must be finite, got inf",)),
+        ("model.hidden_size=0", ("model.hidden_size must be >= 1, got 0",)),
+        ("train.batch_size=-1", ("train.batch_size must be >= 1, got -1",)),
+        ("synthesize.temperature=-0.5", ("synthesize.temperature must be >= 0, got -0.5",)),
+        ("synthesize.top_p=0", ("synthesize.top_p must be > 0, got 0",)),
+        ("synthesize.top_p=1.5", ("synthesize.top_p must be <= 1, got 1.5",)),
         ("preset=smok", ("preset must be one of reference, smoke", "'smok'")),
-        ("preset=null", ("preset", "leave one out")),
-        ("optimizer=adamm", ("optimizer must be one of adagrad, adam, adamw, rmsprop, sgd: 'adamm'",)),
-        ("model.cell=transformer", ("model.cell must be one of rnn, gru, lstm: 'transformer'",)),
-        ("optimizer.name=adamm", ("optimizer.name must be one of", "adagrad", "rmsprop", "adam", "sgd", "'adamm'")),
-        ("optimizer.schedule=wavy", ("optimizer.schedule must be one of", "constant", "cosine", "'wavy'")),
-        ("model.dtype=float16", ("model.dtype must be one of float64, float32: 'float16'",)),
+        ("preset=null", ("preset", "got null", "leave such a key out")),
+        ("optimizer=adamm", ("optimizer must be one of adagrad, adam, adamw, rmsprop, sgd, got 'adamm'",)),
+        ("model.cell=transformer", ("model.cell must be one of rnn, gru, lstm, got 'transformer'",)),
+        ("optimizer.name=adamm", ("optimizer.name must be one of adagrad, rmsprop, adam, sgd, got 'adamm'",)),
+        ("optimizer.schedule=wavy", ("optimizer.schedule must be one of constant, linear, cosine, steps, got 'wavy'",)),
+        ("train.steps=1e3", ("train.steps must be a whole number, got 1000.0", "without a point")),
+        ("model.layers=true", ("model.layers must be a whole number, got true",)),
+        ("model.layers=null", ("model.layers must be a whole number, got null",)),
+        ("data.path=1.5", ("data.path must be text, got 1.5; put text in quotes",)),
+        ("synthesize.prime=true", ("synthesize.prime must be text, got true; put text in quotes",)),
+        ("model.layers=${nothing}", ("model.layers", "'nothing' not found")),
+        ("model.dtype=float16", ("model.dtype must be one of float64, float32, got 'float16'",)),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused_before_anything_is_done(
@@ -126,6 +132,26 @@ def test_a_value_that_makes_no_sense_is_refused_before_anything_is_done(
 ) -> None:
     before = project.files()
     project.try_stage("prepare", override).assert_one_error(CONFIG, *fragments)
+    assert project.files() == before
+
+
+def test_all_that_is_wrong_is_said_at_once_in_one_line(project: Project) -> None:
+    wrong = ("model.layrs=2", "model.hidden_size=0", "train.steps=many", "train.workers=2", "tracking.mode=of")
+    assert project.try_stage("prepare", *wrong).assert_one_error(CONFIG) == (
+        "charloom: error: 5 problems: "
+        "(1) there is no key 'model.layrs'; did you mean 'model.layers'?; "
+        "(2) model.hidden_size must be >= 1, got 0; "
+        "(3) train.steps must be a whole number, got 'many'; write it without quotes and without a point, such as 100; "
+        "(4) train.workers must divide train.batch_size (1), got 2; each worker takes equally many streams; "
+        "(5) tracking.mode must be one of sqlite, server, off, got 'of'"
+    )
+
+
+@pytest.mark.parametrize("argument", ["model.hiden_size=3", "model.hidden_size=0"])
+def test_an_experiment_with_a_wrong_value_leaves_nothing_behind(project: Project, argument: str) -> None:
+    before = project.files()
+    ended = project.python("-m", "charloom.experiment", argument)
+    ended.assert_one_error(CONFIG, "'model.hidden_size'" if "hiden" in argument else "must be >= 1, got 0")
     assert project.files() == before
 
 

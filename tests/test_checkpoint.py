@@ -350,7 +350,7 @@ def test_a_model_comes_back_with_its_sizes_parameters_and_vocabulary(tmp_path: P
         ({"c": None}, {}, r"c is missing where a network of its sizes has \[3\]"),
         ({}, {"hidden_size": 5}, r"W is \[4, 4\] where a network of its sizes has \[5, 5\]"),
         ({}, {"layers": 2}, r"layer1\.W is missing where a network of its sizes has \[4, 4\]"),
-        ({}, {"vocabulary": "abcd"}, "the network has K=3, and the vocabulary 4 characters"),
+        ({}, {"vocabulary": "abcd"}, "the network must have K = 4 for this vocabulary, got 3"),
         ({}, {"cell": "perceptron"}, "has the cell 'perceptron'; this version has rnn"),
         ({}, {"cell": ...}, "does not say what network it holds"),
         ({}, {"dtype": "no such type"}, "does not say what network it holds"),
@@ -372,5 +372,5 @@ def test_a_checkpoint_is_not_a_model(path: Path) -> None:
 
 
 def test_a_vocabulary_of_another_size_than_the_networks_is_refused() -> None:
-    with pytest.raises(StateError, match="the network has K=3, and the vocabulary 2 characters"):
+    with pytest.raises(StateError, match="the network must have K = 2 for this vocabulary, got 3"):
         Model(a_model().network, Vocabulary("ab"))

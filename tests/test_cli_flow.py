@@ -29,7 +29,7 @@ _WRONG_GRADIENT = """
 
     from charloom.core.cells.rnn import RNN
     from charloom.adapters.command import exit_code
-    from charloom.adapters.configuration.config import load
+    from charloom.adapters.configuration import load
     from charloom.stages import gradcheck
 
     backward = RNN.backward

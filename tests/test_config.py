@@ -4,13 +4,19 @@ import math
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
+from omegaconf import DictConfig
 
-from charloom.adapters.configuration.config import Config, check, flatten, load
+from charloom.adapters.configuration import Config, flatten, load
+from charloom.adapters.configuration.composition import from_composed, unchecked
+from charloom.adapters.configuration.schema import KEYS, SECTIONS
+from charloom.core.cells import CELLS
 from charloom.core.common.errors import ConfigError
+from charloom.core.training.optimizers import OPTIMIZERS
+from charloom.core.training.schedules import SCHEDULES
 from tests.conftest import ROOT, Project
 
 GROUPS = ("model", "optimizer", "preset")
@@ -145,7 +151,6 @@ POSITIVE = (
     "optimizer.epsilon",
     "optimizer.clip_value",
     "optimizer.clip_norm",
-    "optimizer.final_fraction",
     "train.max_seconds",
     "train.stop_at_smooth_loss",
     "gradcheck.step",
@@ -162,94 +167,166 @@ FRACTIONS = (
     "optimizer.momentum",
     "train.smoothing",
 )
+NON_NEGATIVE = ("optimizer.weight_decay", "synthesize.temperature")
+POSITIVE_FRACTIONS = ("optimizer.final_fraction", "synthesize.top_p")
 NAMES = {
     "data.newline": "universal, keep",
     "model.cell": "rnn, gru, lstm",
     "model.dtype": "float64, float32",
-    "optimizer.name": "adagrad",
-    "optimizer.schedule": "constant",
+    "optimizer.name": "adagrad, rmsprop, adam, sgd",
+    "optimizer.schedule": "constant, linear, cosine, steps",
     "synthesize.model": "last, best",
     "synthesize.on_unknown": "error, skip",
     "tracking.mode": "sqlite, server, off",
 }
+TEXTS = (
+    "data.path",
+    "data.encoding",
+    "synthesize.prime",
+    "synthesize.prime_file",
+    "tracking.uri",
+    "tracking.experiment",
+    "inp",
+    "out",
+)
+INTEGERS = (*AT_LEAST_ZERO, *AT_LEAST_ONE)
+NUMBERS = (*POSITIVE, *NON_NEGATIVE, *FRACTIONS, *POSITIVE_FRACTIONS)
+OPTIONAL = {
+    "optimizer.clip_value",
+    "optimizer.clip_norm",
+    "train.max_seconds",
+    "train.stop_at_smooth_loss",
+    "gradcheck.hidden_size",
+    "synthesize.prime_file",
+    "tracking.uri",
+}
+NO_INTEGERS = [(True, "true"), (1000.0, "1000.0"), ("1", "'1'")]
+NO_NUMBERS = [(False, "false"), ("0.1", "'0.1'")]
+NO_TEXTS = [(1.5, "1.5"), (True, "true")]
 NAN, INF = math.nan, math.inf
 REFUSED: list[tuple[str, Any, str]] = [
-    *((key, -1, f"{key} must be >= 0: -1") for key in AT_LEAST_ZERO),
-    *((key, value, f"{key} must be >= 1: {value}") for key in AT_LEAST_ONE for value in (0, -1)),
-    *((key, value, f"{key} must be > 0 and finite: {value}") for key in POSITIVE for value in (0.0, -1.0, NAN, INF)),
-    *((key, value, f"{key} must be >= 0 and < 1: {value}") for key in FRACTIONS for value in (-0.1, 1.0, NAN)),
-    *((key, "other", f"{key} must be one of {names}") for key, names in NAMES.items()),
-    ("optimizer.final_fraction", 1.1, "optimizer.final_fraction must be > 0 and <= 1: 1.1"),
-    *(("optimizer.weight_decay", value, "optimizer.weight_decay must be >= 0") for value in (-1.0, NAN, INF)),
-    *(("synthesize.temperature", value, "synthesize.temperature must be >= 0") for value in (-1.0, NAN, INF)),
-    *(("synthesize.top_p", value, "synthesize.top_p must be > 0 and <= 1") for value in (0.0, 1.1, NAN)),
-    ("data.encoding", "klingon", "data.encoding must be an encoding that Python knows: 'klingon'"),
-    ("data.encoding", "base64", "data.encoding must be an encoding that Python knows: 'base64'"),
+    *((key, -1, "must be >= 0, got -1") for key in AT_LEAST_ZERO),
+    *((key, value, f"must be >= 1, got {value}") for key in AT_LEAST_ONE for value in (0, -1)),
+    *((key, value, f"must be > 0, got {value}") for key in POSITIVE for value in (0.0, -1.0)),
+    *((key, value, f"must be finite, got {value}") for key in (*POSITIVE, *NON_NEGATIVE) for value in (NAN, INF)),
+    *((key, -1.0, "must be >= 0, got -1.0") for key in NON_NEGATIVE),
+    *((key, -0.1, "must be >= 0, got -0.1") for key in FRACTIONS),
+    *((key, value, f"must be < 1, got {value}") for key in FRACTIONS for value in (1.0, NAN)),
+    *((key, 0.0, "must be > 0, got 0.0") for key in POSITIVE_FRACTIONS),
+    *((key, value, f"must be <= 1, got {value}") for key in POSITIVE_FRACTIONS for value in (1.1, NAN)),
+    *((key, "other", f"must be one of {names}, got 'other'") for key, names in NAMES.items()),
+    *(
+        ("data.encoding", name, f"must be an encoding that Python knows, got {name!r}")
+        for name in ("klingon", "base64")
+    ),
+    *((key, value, f"must be a whole number, got {shown}") for key in INTEGERS for value, shown in NO_INTEGERS),
+    *((key, value, f"must be a number, got {shown}") for key in NUMBERS for value, shown in NO_NUMBERS),
+    *((key, value, f"must be text, got {shown}; put text in quotes") for key in TEXTS for value, shown in NO_TEXTS),
+    *((key, None, "got null") for key in sorted({*INTEGERS, *NUMBERS, *TEXTS, *NAMES} - OPTIONAL - {"out"})),
 ]
 TAKEN: list[tuple[str, Any]] = [
     *((key, 0) for key in AT_LEAST_ZERO),
     *((key, 1) for key in AT_LEAST_ONE),
     *((key, 1e-300) for key in POSITIVE),
+    *((key, 0.0) for key in NON_NEGATIVE),
     *((key, value) for key in FRACTIONS for value in (0.0, 0.999)),
-    ("optimizer.final_fraction", 1.0),
-    ("optimizer.weight_decay", 0.0),
-    ("optimizer.clip_value", None),
-    ("optimizer.clip_norm", None),
-    ("gradcheck.hidden_size", None),
-    ("train.max_seconds", None),
-    ("train.stop_at_smooth_loss", None),
-    ("synthesize.temperature", 0.0),
-    ("synthesize.top_p", 1.0),
+    *((key, 1.0) for key in POSITIVE_FRACTIONS),
+    *((key, None) for key in OPTIONAL),
 ]
 
 
-@pytest.fixture
-def config() -> Config:
-    """The values of params.yaml, to be changed one by one."""
-    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    own = Config(seed=values.pop("seed"))
-    own.tracking.mode = "off"
-    for group, of_group in values.items():
-        for key, value in of_group.items():
-            setattr(getattr(own, group), key, value)
-    check(own)
-    return own
+def config_with(key: str, value: Any) -> Config:
+    """The values of params.yaml with one of them changed, checked."""
+    plain = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    plain |= {"tracking": {"mode": "off", "uri": None, "experiment": "charloom"}, "inp": "artifacts", "out": "outputs"}
+    section, _, name = key.rpartition(".")
+    (plain[section] if section else plain)[name] = value
+    return from_composed(DictConfig(plain), default_out="outputs")
 
 
-def change(config: Config, key: str, value: Any) -> None:
-    group, _, name = key.rpartition(".")
-    setattr(getattr(config, group) if group else config, name, value)
+def value_of(config: Config, key: str) -> Any:
+    return flatten(config.model_dump())[key]
 
 
 @pytest.mark.parametrize(("key", "value", "message"), REFUSED)
-def test_a_value_outside_its_range_is_refused_with_its_key(config: Config, key: str, value: Any, message: str) -> None:
-    change(config, key, value)
-    with pytest.raises(ConfigError, match=re.escape(message)):
-        check(config)
+def test_a_value_that_the_schema_refuses_is_named_by_its_key(key: str, value: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{re.escape(key)} .*{re.escape(message)}"):
+        config_with(key, value)
 
 
 @pytest.mark.parametrize(("key", "value"), TAKEN)
-def test_a_value_at_the_end_of_its_range_is_taken(config: Config, key: str, value: Any) -> None:
-    change(config, key, value)
-    check(config)
+def test_a_value_at_the_end_of_its_range_is_taken(key: str, value: Any) -> None:
+    assert value_of(config_with(key, value), key) == value
 
 
-def test_every_number_and_every_name_has_a_range_that_is_tested(values: dict[str, Any]) -> None:
-    tested = {key for key, _, _ in REFUSED}
-    free = {"data.path", "synthesize.prime", "synthesize.prime_file"}  # any text
-    assert tested - {"tracking.mode"} == values.keys() - free
+@pytest.mark.parametrize("key", NUMBERS)
+def test_a_whole_number_is_taken_for_a_number(key: str) -> None:
+    whole = 0 if key in FRACTIONS else 1
+    taken = value_of(config_with(key, whole), key)
+    assert (taken, type(taken)) == (whole, float)
+
+
+@pytest.mark.parametrize("key", sorted({*TEXTS} - {"data.encoding"}))
+def test_a_whole_number_is_taken_for_text_as_its_digits(key: str) -> None:
+    assert value_of(config_with(key, 1984), key) == "1984"
+
+
+def test_every_key_has_values_that_are_refused() -> None:
+    assert {key for key, _, _ in REFUSED} == {*KEYS}
+
+
+def test_the_keys_of_the_schema_are_those_of_params_yaml_tracking_and_the_folders(values: dict[str, Any]) -> None:
+    assert [key for key in KEYS if key in values] == list(values)
+    assert {*KEYS} - values.keys() == {"tracking.mode", "tracking.uri", "tracking.experiment", "inp", "out"}
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "table"),
+    [("model", "cell", CELLS), ("optimizer", "name", OPTIMIZERS), ("optimizer", "schedule", SCHEDULES)],
+)
+def test_the_names_that_the_schema_admits_are_those_of_the_core(section: str, key: str, table: dict[str, Any]) -> None:
+    assert get_args(SECTIONS[section].model_fields[key].annotation) == tuple(table)
+
+
+def test_params_yaml_says_which_optimizers_read_an_option() -> None:
+    read_by: dict[str, set[str]] = {}
+    section = (ROOT / "params.yaml").read_text(encoding="utf-8").partition("\noptimizer:\n")[2].partition("\n\n")[0]
+    heading = ""
+    for line in section.splitlines():
+        if line.startswith("  # "):
+            heading = line
+        else:
+            read_by[line.strip().partition(":")[0]] = {
+                name for name in OPTIMIZERS if re.search(rf"\b{name}\b", heading)
+            }
+    options = {option for rule in OPTIMIZERS.values() for option in rule.options}
+    assert {option: read_by[option] for option in options} == {
+        option: {name for name, rule in OPTIMIZERS.items() if option in rule.options} for option in options
+    }
+
+
+def test_the_record_of_a_refused_job_has_its_values_unless_one_is_of_a_wrong_type() -> None:
+    plain = config_with("seed", 1).model_dump()
+    out_of_range = DictConfig(plain | {"seed": -1})
+    record = unchecked(out_of_range, default_out="outputs")
+    assert record is not None
+    assert (record.seed, record.model.cell, record.out) == (-1, "rnn", "outputs")
+    assert unchecked(DictConfig(plain | {"seed": "x"}), default_out="outputs") is None
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (("train.patience=2", "train.validate_every=0"), "train.patience=2 needs validations"),
         (
-            ("train.batch_size=5", "train.workers=2"),
-            "train.batch_size must be a multiple of train.workers (2): 5",
+            ("train.patience=2", "train.validate_every=0"),
+            "train.patience must be 0 where train.validate_every is 0, got 2",
         ),
-        (("synthesize.prime=a", "synthesize.prime_file=b"), "are both given; give one"),
-        (("tracking=server",), "tracking=server needs tracking.uri"),
+        (("train.batch_size=5", "train.workers=2"), "train.workers must divide train.batch_size (5), got 2"),
+        (
+            ("synthesize.prime=a", "synthesize.prime_file=b"),
+            "synthesize.prime_file must be null where synthesize.prime is given, got 'b'; give one of the two",
+        ),
+        (("tracking=server",), "tracking.uri must be the server's address, got null; try"),
     ],
 )
 @pytest.mark.usefixtures("project")
@@ -302,8 +379,8 @@ def test_where_a_run_reads_and_writes_shapes_no_result() -> None:
 
 
 def test_the_schema_has_no_values_of_its_own() -> None:
-    missing = {key for key, value in flatten(Config().parameters()).items() if value == "???"}
-    assert missing == flatten(Config().parameters()).keys()
+    fields = [field for section in SECTIONS.values() for field in section.model_fields.values()]
+    assert all(field.is_required() for field in (*fields, *Config.model_fields.values()))
 
 
 @pytest.mark.parametrize("stage", ["prepare", "train", "synthesize"])

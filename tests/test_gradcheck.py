@@ -10,14 +10,7 @@ from charloom.core import gradcheck
 from charloom.core.cells import CELLS, Cell
 from charloom.core.common.records import StepSizeError
 from charloom.core.common.types import Array, IntArray
-from charloom.core.gradcheck import (
-    COMPLEX_STEP,
-    Check,
-    Window,
-    analytic_gradient,
-    check,
-    numerical_gradient,
-)
+from charloom.core.gradcheck import COMPLEX_STEP, Check, Window, analytic_gradient, check, numerical_gradient
 from charloom.core.network import Network, Parameters
 
 STEP, THRESHOLD = 1e-5, 1e-9
@@ -295,9 +288,7 @@ def test_the_central_difference_is_worse_on_both_sides_of_its_best_step(sweep: l
     assert central[-12] > 1000 * central[-5]  # rounding
 
 
-def test_the_truncation_of_the_central_difference_falls_with_the_square_of_the_step(
-    sweep: list[StepSizeError],
-) -> None:
+def test_the_truncation_of_the_central_difference_falls_with_the_square_of_the_step(sweep: list[StepSizeError]) -> None:
     central = errors_by_step(sweep, "central")
     assert central[-1] / central[-2] == pytest.approx(100, rel=0.3)
     assert central[-2] / central[-3] == pytest.approx(100, rel=0.1)

@@ -1,14 +1,19 @@
 """The figures and the page: what they show, and that the same values give the same bytes."""
 
-import csv
-import json
 import math
+import re
+import shutil
 import struct
+import subprocess
+import sys
+import zipfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import combinations
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import matplotlib
 import numpy as np
@@ -17,12 +22,27 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from charloom.adapters.configuration.config import Config, flatten, load
-from charloom.adapters.plots import plots
-from charloom.adapters.report import report
+from charloom.adapters import plots, report
+from charloom.adapters.configuration import Config, flatten, load
+from charloom.adapters.files import artifacts
 from charloom.core.common.errors import StateError
+from charloom.core.common.records import (
+    GradientErrors,
+    HistoryRow,
+    MethodErrors,
+    Quality,
+    Sample,
+    StepSizeError,
+    Summary,
+    TensorErrors,
+    TrainingMetrics,
+    WorstEntry,
+)
+from charloom.core.common.reference import REFERENCE
+from charloom.core.gradcheck import SWEEP_STEPS
 from charloom.stages import plot
 
+ROOT = Path(__file__).parents[1]
 RNN = ("W", "V", "U", "b", "c")
 DEEP = (*(f"{layer}{name}" for layer in ("", "layer1.", "layer2.", "layer3.") for name in "WUb"), "V", "c", "layer4.W")
 T, K = 25, 65
@@ -38,64 +58,61 @@ def config() -> Config:
     return load([f"train.seq_length={T}"])
 
 
-def tensor_errors(tensors: Sequence[str], scale: float, rng: np.random.Generator) -> dict[str, dict[str, Any]]:
-    """Errors of one method around a size."""
+def tensor_errors(
+    tensors: Sequence[str], scale: float, rng: np.random.Generator, *, last: float | None = None
+) -> dict[str, TensorErrors]:
+    """Errors of one method around a size, all of the last tensor's `last` where it is given."""
     found = {}
     for tensor in tensors:
         absolute = scale * 10 ** rng.uniform(-1, 0.5)
-        found[tensor] = {
-            "max_absolute_error": absolute,
-            "max_relative_error": absolute * 10 ** rng.uniform(1, 3),
-            "max_scaled_error": absolute * 2,
-            "entries": 100,
-            "exact_zeros": 3,
-            "worst": {"index": [0], "analytic": 0.1, "numerical": 0.1},
-        }
+        errors = (absolute, absolute * 10 ** rng.uniform(1, 3), absolute * 2)
+        if tensor == tensors[-1] and last is not None:
+            errors = (last, last, last)
+        found[tensor] = TensorErrors(*errors, entries=100, exact_zeros=3, worst=WorstEntry((0,), 0.1, 0.1))
     return found
 
 
-def gradient_check(tensors: Sequence[str] = RNN) -> dict[str, Any]:
-    """The errors of a check that passed, one of them exactly zero."""
+def gradient_check(tensors: Sequence[str] = RNN, *, passed: bool = True, last: float | None = 0.0) -> GradientErrors:
+    """The errors of a check, those of the last tensor against the complex step exactly zero if nothing else is said."""
     rng = np.random.default_rng(2)
-    sizes = {"central": 3e-9, "complex_step": 2e-16}
-    initial, large = ({method: tensor_errors(tensors, size, rng) for method, size in sizes.items()} for _ in range(2))
-    initial["complex_step"][tensors[-1]] |= {
-        "max_absolute_error": 0.0,
-        "max_relative_error": 0.0,
-        "max_scaled_error": 0.0,
-    }
-    large["complex_step"][tensors[0]]["max_scaled_error"] = 4.56e-15
-    return {"passed": True, "step": 1e-5, "threshold": 1e-9, **initial, "large_weights": large}
+    central, complex_step = tensor_errors(tensors, 3e-9, rng), tensor_errors(tensors, 2e-16, rng, last=last)
+    large = MethodErrors(tensor_errors(tensors, 3e-9, rng), tensor_errors(tensors, 2e-16, rng))
+    first = tensors[0]
+    large.complex_step[first] = replace(large.complex_step[first], max_scaled_error=4.56e-15)
+    return GradientErrors(passed, 1e-5, 1e-9, central, complex_step, large)
 
 
-def sweep(tensors: Sequence[str] = RNN) -> list[tuple[str, float, str, float]]:
+def sweep(tensors: Sequence[str] = RNN) -> list[StepSizeError]:
     """Truncation and rounding as theory has them, with some noise."""
     rng = np.random.default_rng(3)
     rows = []
-    for method, steps in (
-        ("central", [10 ** (-n / 2) for n in range(2, 25)]),
-        ("complex_step", [10.0**-n for n in (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 30, 50, 70, 100)]),
-    ):
+    for method, steps in SWEEP_STEPS.items():
         for xi in steps:
             rounding = 3e-15 / xi if method == "central" else 2e-15
             errors = [min(1.0, (xi**2 + rounding) * 10 ** rng.uniform(-0.7, 0)) for _ in tensors]
-            rows += [(method, xi, tensor, error) for tensor, error in zip(tensors, errors, strict=True)]
-            rows.append((method, xi, "all", max(errors)))
+            rows += [StepSizeError(method, xi, name, error) for name, error in zip(tensors, errors, strict=True)]
+            rows.append(StepSizeError(method, xi, "all", max(errors)))
     return rows
 
 
-def history(rows: int = 1001) -> tuple[list[int], list[float], list[float], dict[int, float]]:
-    """Steps, losses, smooth losses, and nats per character of the validation."""
+def row(step: int, loss: float, smooth_loss: float, validation: float | None = None) -> HistoryRow:
+    """A row of the history; `validation` in nats per character."""
+    return HistoryRow(step, 0, loss, smooth_loss, validation)
+
+
+def history(rows: int = 1001, *, validated: bool = True) -> list[HistoryRow]:
+    """A smooth loss that falls from 106.2 to 41.3, validated every 10,000 steps."""
     rng = np.random.default_rng(4)
     steps = [1, *range(100, 100 * rows, 100)]
     smooth = [41.3 + (106.2 - 41.3) * (0.7 * math.exp(-step / 3000) + 0.3 * math.exp(-step / 30000)) for step in steps]
-    smooth[0] = 106.2
-    losses = [value + rng.normal(0, 5) for value in smooth]
-    validation = {step: value / T + 0.16 for step, value in zip(steps, smooth, strict=True) if step % 10_000 == 0}
-    return steps, losses, smooth, validation
+    smooth[0], smooth[-1] = 106.2, 41.3
+    return [
+        row(step, value + rng.normal(0, 5), value, value / T + 0.16 if validated and step % 10_000 == 0 else None)
+        for step, value in zip(steps, smooth, strict=True)
+    ]
 
 
-def noise_to_words() -> list[dict[str, Any]]:
+def noise_to_words() -> list[Sample]:
     """Samples that get less random."""
     rng = np.random.default_rng(5)
     characters = np.array(sorted(set(WORDS)))
@@ -104,54 +121,50 @@ def noise_to_words() -> list[dict[str, Any]]:
         text = np.array(list((WORDS * 5)[: 1000 if step == 100_000 else 200]))
         random = rng.random(len(text)) > step / 100_000
         text[random] = rng.choice(characters, random.sum())
-        samples.append({"step": step, "smooth_loss": 41.0 + 65 * math.exp(-step / 20_000), "text": "".join(text)})
+        samples.append(Sample(step, 41.0 + 65 * math.exp(-step / 20_000), "".join(text)))
     return samples
 
 
+SUMMARY = Summary(
+    path="data/corpus.txt",
+    encoding="utf-8",
+    newline="universal",
+    sha256="5f2b" * 16,
+    characters=145_391,
+    vocabulary_size=K,
+    train_characters=130_852,
+    validation_characters=14_539,
+)
+METRICS = TrainingMetrics(
+    steps=100_000,
+    epochs=19,
+    loss=39.8,
+    smooth_loss=41.32,
+    nats_per_char=1.653,
+    bits_per_char=2.3847,
+    validation_nats_per_char=1.812,
+    validation_bits_per_char=2.6141,
+    best_step=90_000,
+    best_validation_nats_per_char=1.81,
+    stopped="steps",
+)
+QUALITY = Quality(
+    characters=1000, distinct_characters=31, words=180, distinct_words=90, known_word_fraction=0.61234, longest_copy=23
+)
+
+
 def results(folder: Path) -> Path:
-    """What the stages before leave behind, made up; the samples try to break out of the page."""
-    steps, losses, smooth, validation = history()
-    samples = noise_to_words()
-    samples[0]["text"] = "<script>alert(1)</script>\x00\x07$\\frac{ \udc80" + samples[0]["text"]
-    files: dict[str, Any] = {
-        "prepare/summary.json": {
-            "path": "data/corpus.txt",
-            "encoding": "utf-8",
-            "newline": "universal",
-            "sha256": "5f2b" * 16,
-            "characters": 145_391,
-            "vocabulary_size": K,
-            "train_characters": 130_852,
-            "validation_characters": 14_539,
-        },
-        "gradcheck/errors.json": gradient_check(),
-        "train/metrics.json": {
-            "steps": 100_000,
-            "epochs": 19,
-            "loss": 39.8,
-            "smooth_loss": 41.32,
-            "nats_per_char": 1.653,
-            "bits_per_char": 2.3847,
-            "validation_nats_per_char": 1.812,
-            "validation_bits_per_char": 2.6141,
-            "stopped": "steps",
-        },
-        "synthesize/metrics.json": {"characters": 1000, "known_word_fraction": 0.61234, "longest_copy": 23},
-    }
-    for stage in ("prepare", "gradcheck", "train", "synthesize"):
-        (folder / stage).mkdir(parents=True)
-    for name, values in files.items():
-        (folder / name).write_text(json.dumps(values))
-    (folder / "train/samples.jsonl").write_text("".join(json.dumps(sample) + "\n" for sample in samples))
-    (folder / "synthesize/sample.txt").write_text("\n" + WORDS * 4)
-    with (folder / "train/history.csv").open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(("step", "epoch", "loss", "smooth_loss", "validation_nats_per_char"))
-        rows.writerows((s, 0, x, y, validation.get(s, "")) for s, x, y in zip(steps, losses, smooth, strict=True))
-    with (folder / "gradcheck/step_sweep.csv").open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(("method", "step", "tensor", "max_relative_error"))
-        rows.writerows(sweep())
+    """What the stages before leave behind, made up; the first sample tries to break out of the page."""
+    first, *others = noise_to_words()
+    evil = replace(first, text="<script>alert(1)</script>\x00\x07$\\frac{ " + first.text)
+    artifacts.SUMMARY.write(folder / "prepare", SUMMARY)
+    artifacts.ERRORS.write(folder / "gradcheck", gradient_check())
+    artifacts.STEP_SWEEP.write(folder / "gradcheck", sweep())
+    artifacts.HISTORY.write(folder / "train", history())
+    artifacts.SAMPLES.write(folder / "train", [evil, *others])
+    artifacts.METRICS.write(folder / "train", METRICS)
+    artifacts.TEXT.write_bytes(folder / "synthesize", b"\n" + WORDS.encode() * 4)
+    artifacts.QUALITY.write(folder / "synthesize", QUALITY)
     return folder
 
 
@@ -197,11 +210,6 @@ def boxes(figure: Figure, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Bb
     return found
 
 
-def loss(rows: int = 1001, *, validated: bool = True) -> tuple[Any, ...]:
-    steps, losses, smooth, validation = history(rows)
-    return steps, losses, smooth, validation if validated else {}
-
-
 SIZES: dict[str, Any] = {"seq_length": T, "vocabulary_size": K}
 
 
@@ -224,20 +232,20 @@ def test_drawing_leaves_the_style_of_others_alone() -> None:
 
 
 def test_other_values_give_other_bytes() -> None:
-    steps, losses, smooth, validation = history(11)
-    first = plots.loss(steps, losses, smooth, validation, **SIZES)
-    assert plots.loss(steps, losses, [*smooth[:-1], smooth[-1] + 1], validation, **SIZES) != first
+    *rows, last = history(11)
+    changed = replace(last, smooth_loss=last.smooth_loss + 1)
+    assert plots.loss([*rows, changed], **SIZES) != plots.loss([*rows, last], **SIZES)
 
 
 def test_a_missing_file_is_named_with_the_stage_that_writes_it(tmp_path: Path) -> None:
     inp = results(tmp_path)
     (inp / "train/history.csv").unlink()
-    with pytest.raises(StateError, match=r"history\.csv is missing; run the stage train first"):
+    with pytest.raises(StateError, match=r"history\.csv is missing; run the train stage first"):
         plot.run(config(), inp, tmp_path / "out")
 
 
 def test_a_png_is_1200_pixels_wide_and_holds_pixels_only() -> None:
-    png = plots.loss(*loss(), **SIZES)
+    png = plots.loss(history(), **SIZES)
     width, height = struct.unpack(">II", png[16:24])
     assert (width, height) == (1200, 735)
     kinds, place = set(), 8
@@ -251,12 +259,12 @@ def test_a_png_is_1200_pixels_wide_and_holds_pixels_only() -> None:
 @pytest.mark.parametrize("tensors", [RNN, DEEP], ids=len)
 def test_no_text_is_cut_off(drawn: Drawn, monkeypatch: pytest.MonkeyPatch, tensors: Sequence[str]) -> None:
     figures = [
-        drawn(plots.loss, *loss(), **SIZES),
-        drawn(plots.loss, [1], [106.0], [106.2], {}, **SIZES),
-        drawn(plots.gradient_errors, gradient_check(tensors)),
+        drawn(plots.loss, history(), **SIZES),
+        drawn(plots.loss, [row(1, 106.0, 106.2)], **SIZES),
+        drawn(plots.gradient_errors, gradient_check(tensors), reference=REFERENCE),
         drawn(plots.step_sweep, sweep(tensors), step=1e-5),
         drawn(plots.samples, noise_to_words()),
-        drawn(plots.samples, [{"step": 1, "smooth_loss": 106.2, "text": "W" * 1000}]),
+        drawn(plots.samples, [Sample(1, 106.2, "W" * 1000)]),
     ]
     for figure in figures:
         width, height = figure.get_size_inches() * figure.dpi
@@ -267,61 +275,60 @@ def test_no_text_is_cut_off(drawn: Drawn, monkeypatch: pytest.MonkeyPatch, tenso
 
 @pytest.mark.parametrize("last", [1.5, 42.0, 103.0, 104.5, 106.0])
 def test_no_text_of_the_loss_lies_on_another(drawn: Drawn, monkeypatch: pytest.MonkeyPatch, last: float) -> None:
-    figure = drawn(plots.loss, [1, 100], [106.0, last], [106.0, last], {100: last / T}, **SIZES)
+    figure = drawn(plots.loss, [row(1, 106.0, 106.0), row(100, last, last, last / T)], **SIZES)
     for (first, a), (second, b) in combinations(boxes(figure, monkeypatch), 2):
         assert not a.padded(-1).overlaps(b.padded(-1)), (first, second)
 
 
 def test_the_title_of_the_loss_states_the_finding(drawn: Drawn) -> None:
-    steps, losses, smooth, validation = history()
-    smooth[-1] = 41.3
-    figure = drawn(plots.loss, steps, losses, smooth, validation, **SIZES)
+    figure = drawn(plots.loss, history(), **SIZES)
     assert "Smooth loss falls from 106.2 to 41.3 nats per window in 100,000 updates" in texts(figure)
 
 
 def test_a_loss_that_rises_is_said_to_rise(drawn: Drawn) -> None:
-    figure = drawn(plots.loss, [1, 2], [104.0, 111.0], [104.0, 105.0], {}, **SIZES)
+    figure = drawn(plots.loss, [row(1, 104.0, 104.0), row(2, 111.0, 105.0)], **SIZES)
     assert "Smooth loss rises from 104.0 to 105.0 nats per window in 2 updates" in texts(figure)
 
 
 def test_validation_is_drawn_in_nats_per_window(drawn: Drawn) -> None:
-    figure = drawn(plots.loss, [1, 100], [104.0, 60.0], [104.0, 80.0], {50: 3.0, 100: 2.0}, **SIZES)
+    rows = [row(1, 104.0, 104.0), row(50, 70.0, 90.0, 3.0), row(100, 60.0, 80.0, 2.0)]
+    figure = drawn(plots.loss, rows, **SIZES)
     (points,) = [line for line in figure.axes[0].lines if line.get_marker() == "D"]
     assert points.get_xydata().tolist() == [[50, 75], [100, 50]]  # type: ignore[union-attr]  # an array once drawn
     assert "Validation 50.0" in texts(figure)
 
 
 def test_without_validation_there_is_no_word_of_it(drawn: Drawn) -> None:
-    figure = drawn(plots.loss, *loss(validated=False), **SIZES)
+    figure = drawn(plots.loss, history(validated=False), **SIZES)
     assert not [text for text in texts(figure) if "Validation" in text]
 
 
 def test_the_axis_at_the_right_has_bits_per_character(drawn: Drawn) -> None:
-    figure = drawn(plots.loss, *loss(), **SIZES)
+    figure = drawn(plots.loss, history(), **SIZES)
     (ax,) = figure.axes
     (bits,) = ax.child_axes
     assert bits.get_ylim() == pytest.approx([nats / (T * math.log(2)) for nats in ax.get_ylim()])
 
 
 def test_the_uniform_model_loses_T_ln_K(drawn: Drawn) -> None:
-    figure = drawn(plots.loss, *loss(), **SIZES)
+    figure = drawn(plots.loss, history(), **SIZES)
     assert "Uniform model: 25 ln 65 = 104.4" in texts(figure)
     assert [T * math.log(K)] * 2 in [np.asarray(line.get_ydata()).tolist() for line in figure.axes[0].lines]
 
 
 def test_a_single_row_is_drawn_as_a_point(drawn: Drawn) -> None:
-    figure = drawn(plots.loss, [1], [106.0], [106.2], {}, **SIZES)
+    figure = drawn(plots.loss, [row(1, 106.0, 106.2)], **SIZES)
     assert "Smooth loss is 106.2 nats per window at step 1" in texts(figure)
     assert [line.get_marker() for line in figure.axes[0].lines if len(np.asarray(line.get_xdata())) == 1] == ["o", "o"]
 
 
 def test_ten_thousand_rows_are_drawn(drawn: Drawn) -> None:
-    figure = drawn(plots.loss, *loss(10_000), **SIZES)
+    figure = drawn(plots.loss, history(10_000), **SIZES)
     assert len(np.asarray(figure.axes[0].lines[0].get_xdata())) == 10_000
 
 
 def test_an_error_of_zero_has_a_place_of_its_own_at_the_left_end(drawn: Drawn) -> None:
-    figure = drawn(plots.gradient_errors, gradient_check())
+    figure = drawn(plots.gradient_errors, gradient_check(), reference={})
     for ax in figure.axes:
         ticks = dict(zip((label.get_text() for label in ax.get_xticklabels()), ax.get_xticks(), strict=True))
         drawn_at = np.concatenate([np.asarray(line.get_xdata(), float) for line in ax.lines])
@@ -330,35 +337,43 @@ def test_an_error_of_zero_has_a_place_of_its_own_at_the_left_end(drawn: Drawn) -
 
 
 def test_without_an_error_of_zero_the_axis_has_no_zero(drawn: Drawn) -> None:
-    errors = gradient_check()
-    errors["complex_step"]["c"] = errors["complex_step"]["b"]
-    figure = drawn(plots.gradient_errors, errors)
+    figure = drawn(plots.gradient_errors, gradient_check(last=None), reference={})
     assert "0" not in texts(figure)
 
 
 def test_errors_that_are_all_zero_are_drawn() -> None:
-    errors = gradient_check(("W",))
-    for checked in (errors, errors["large_weights"]):
-        for method in ("central", "complex_step"):
-            checked[method]["W"] |= {f"max_{kind}_error": 0.0 for kind in ("absolute", "relative", "scaled")}
-    assert plots.gradient_errors(errors).startswith(b"\x89PNG")
+    none = {"W": TensorErrors(0.0, 0.0, 0.0, entries=100, exact_zeros=100, worst=WorstEntry((0,), 0.0, 0.0))}
+    errors = GradientErrors(True, 1e-5, 1e-9, none, none, MethodErrors(none, none))
+    assert plots.gradient_errors(errors, reference={}).startswith(b"\x89PNG")
 
 
-def test_the_references_figures_are_marked_where_it_has_the_tensor(drawn: Drawn) -> None:
-    figure = drawn(plots.gradient_errors, gradient_check(DEEP))
-    marks = [
-        np.asarray(line.get_xdata()).tolist() for ax in figure.axes for line in ax.lines if line.get_marker() == "|"
+def marks(figure: Figure) -> list[list[float]]:
+    """The marks of the reference in each panel, from the top."""
+    lines = [line for ax in figure.axes for line in ax.lines if line.get_marker() == "|"]
+    return [np.asarray(line.get_xdata()).tolist() for line in lines]
+
+
+def test_the_figures_of_the_reference_are_marked(drawn: Drawn) -> None:
+    figure = drawn(plots.gradient_errors, gradient_check(), reference=REFERENCE)
+    assert marks(figure) == [
+        [3.06e-7, 4.11e-7, 2.34e-7, 2.1e-8, 3.1e-8],  # W, V, U, b, c
+        [5.36e-6, 2.71e-6, 2.71e-8, 4.11e-8, 2.48e-9],
     ]
-    assert marks[0] == [3.06e-7, 2.34e-7, 2.1e-8, 4.11e-7, 3.1e-8]  # W, U, b, V, c
-    assert marks[1] == [5.36e-6, 2.71e-8, 4.11e-8, 2.71e-6, 2.48e-9]
+    assert "reference" in texts(figure)
+
+
+def test_without_a_reference_nothing_is_marked(drawn: Drawn) -> None:
+    figure = drawn(plots.gradient_errors, gradient_check(), reference={})
+    assert marks(figure) == []
+    assert "reference" not in texts(figure)
 
 
 @pytest.mark.parametrize(("passed", "verdict"), [(True, "passed"), (False, "FAILED")])
 def test_the_title_of_the_gradients_has_the_verdict_and_the_worst_error(
     drawn: Drawn, passed: bool, verdict: str
 ) -> None:
-    figure = drawn(plots.gradient_errors, gradient_check() | {"passed": passed})
-    assert f"Gradient check {verdict}: within 4.6e-15 of the complex step (threshold 1e-9)" in texts(figure)
+    figure = drawn(plots.gradient_errors, gradient_check(passed=passed), reference={})
+    assert f"Gradient check {verdict}: largest scaled error 4.6e-15 (threshold 1e-9)" in texts(figure)
 
 
 def test_the_slopes_are_those_of_rounding_and_truncation(drawn: Drawn) -> None:
@@ -370,22 +385,23 @@ def test_the_slopes_are_those_of_rounding_and_truncation(drawn: Drawn) -> None:
 
 
 def test_a_sweep_without_slopes_is_drawn_without_them(drawn: Drawn) -> None:
-    rows = [(method, 10.0**-n, "all", 0.0) for method in ("central", "complex_step") for n in (1, 5, 9)]
+    rows = [StepSizeError(method, 10.0**-n, "all", 0.0) for method in ("central", "complex_step") for n in (1, 5, 9)]
     figure = drawn(plots.step_sweep, rows, step=1e-5)
     assert not [line for line in figure.axes[0].lines if line.get_linestyle() == "--"]
-    assert "Relative error at best: central difference 0, complex step 0" in texts(figure)
+    assert "Lowest relative error: central difference 0, complex step 0" in texts(figure)
 
 
-def test_the_title_of_the_sweep_has_the_best_of_each_method(drawn: Drawn) -> None:
-    rows = [("central", 1e-3, "all", 3e-7), ("central", 1e-5, "all", 2.13e-10), ("central", 1e-7, "all", 4e-8)]
-    rows += [("complex_step", 1e-1, "all", 1e-3), ("complex_step", 1e-100, "all", 3.1e-15)]
+def test_the_title_of_the_sweep_has_the_lowest_error_of_each_method(drawn: Drawn) -> None:
+    central = {1e-3: 3e-7, 1e-5: 2.13e-10, 1e-7: 4e-8}
+    rows = [StepSizeError("central", xi, "all", error) for xi, error in central.items()]
+    rows += [StepSizeError("complex_step", xi, "all", error) for xi, error in ((1e-1, 1e-3), (1e-100, 3.1e-15))]
     figure = drawn(plots.step_sweep, rows, step=1e-5)
-    assert "Relative error at best: central difference 2.1e-10, complex step 3.1e-15" in texts(figure)
+    assert "Lowest relative error: central difference 2.1e-10, complex step 3.1e-15" in texts(figure)
     assert "3.1e-15 at ξ = 1e-100" in texts(figure)
 
 
 def test_eight_samples_are_shown_with_the_first_and_the_last(drawn: Drawn) -> None:
-    samples = [{"step": step, "smooth_loss": 50.0, "text": f"at {step}"} for step in range(1, 42)]
+    samples = [Sample(step, 50.0, f"at {step}") for step in range(1, 42)]
     labels = [text for text in texts(drawn(plots.samples, samples)) if text.startswith("Step")]
     assert (len(labels), labels[0], labels[-1]) == (8, "Step 1", "Step 41")
 
@@ -396,12 +412,12 @@ def test_no_samples_make_a_page_that_says_so(drawn: Drawn) -> None:
 
 def test_what_cannot_be_drawn_is_a_box_and_a_dollar_is_a_dollar(drawn: Drawn) -> None:
     text = "a\x00b\rc\x1b[0m 漢🙂\udc80 $\\frac{x}$ é\u202e\xa0ф"
-    figure = drawn(plots.samples, [{"step": 1, "smooth_loss": 106.2, "text": text}])
+    figure = drawn(plots.samples, [Sample(1, 106.2, text)])
     assert "a▯b▯c▯[0m ▯▯▯ $\\frac{x}$ é▯ ф" in texts(figure)
 
 
 def test_long_lines_are_wrapped_and_long_samples_cut(drawn: Drawn) -> None:
-    figure = drawn(plots.samples, [{"step": 1, "smooth_loss": 106.2, "text": "first\n\n" + "word " * 200}])
+    figure = drawn(plots.samples, [Sample(1, 106.2, "first\n\n" + "word " * 200)])
     lines = texts(figure)[texts(figure).index("first") :]
     assert lines[1].startswith("word word")  # the empty line holds no text
     assert (len(lines), lines[-1]) == (7, "…")
@@ -409,7 +425,7 @@ def test_long_lines_are_wrapped_and_long_samples_cut(drawn: Drawn) -> None:
 
 
 def test_an_empty_sample_keeps_its_label(drawn: Drawn) -> None:
-    figure = drawn(plots.samples, [{"step": 300, "smooth_loss": 98.04, "text": ""}])
+    figure = drawn(plots.samples, [Sample(300, 98.04, "")])
     assert texts(figure) == ["What the network writes", "Step 300", "smooth loss 98.0"]
 
 
@@ -445,26 +461,13 @@ def html(tmp_path_factory: pytest.TempPathFactory) -> str:
 def page(**changes: Any) -> str:
     """A page of made-up values, some of them changed."""
     values: dict[str, Any] = {
-        "summary": {
-            "path": "corpus.txt",
-            "sha256": "00",
-            "characters": 10,
-            "vocabulary_size": 5,
-            "train_characters": 10,
-            "validation_characters": 0,
-        },
+        "summary": SUMMARY,
         "errors": gradient_check(),
-        "metrics": {
-            "steps": 300,
-            "epochs": 0,
-            "smooth_loss": 98.765,
-            "bits_per_char": 5.6789,
-            "validation_bits_per_char": None,
-            "stopped": "steps",
-        },
+        "reference": {},
+        "metrics": METRICS,
         "samples": [],
         "text": "",
-        "quality": {},
+        "quality": QUALITY,
         "parameters": flatten(config().parameters()),
         "figures": dict.fromkeys(("loss", "gradcheck", "step_sweep", "samples"), b""),
     }
@@ -489,28 +492,26 @@ def test_a_link_would_be_found() -> None:
 
 def test_a_sample_cannot_break_out_of_the_page(html: str) -> None:
     assert "&lt;script&gt;alert(1)&lt;/script&gt;␀␇$" in html
-    assert "<script>alert(1)</script>␀␇$\\frac{ �" in _Links(html).text
+    assert "<script>alert(1)</script>␀␇$\\frac{ " in _Links(html).text
 
 
-@pytest.mark.parametrize("key", ["text", "parameters", "summary", "quality"])
-def test_no_value_can_break_out_of_the_page(key: str) -> None:
-    evil = "</pre></td><script>\x00\ud800"
-    values: dict[str, Any] = {
-        "text": evil,
-        "parameters": flatten(config().parameters()) | {"synthesize.prime": evil, evil: 1},
-        "summary": {
-            "path": evil,
-            "sha256": evil,
-            "characters": 1,
-            "vocabulary_size": 1,
-            "train_characters": 1,
-            "validation_characters": 0,
-        },
-        "quality": {evil: 0.5},
-    }
-    html = page(**{key: values[key]})
+EVIL = "</pre></td><script>\x00\ud800"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"text": EVIL},
+        {"samples": [Sample(1, 106.2, EVIL)]},
+        {"parameters": flatten(config().parameters()) | {"synthesize.prime": EVIL, EVIL: 1}},
+        {"summary": replace(SUMMARY, path=EVIL, sha256=EVIL)},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_no_value_can_break_out_of_the_page(changes: dict[str, Any]) -> None:
+    html = page(**changes)
     assert "script" not in _Links(html).elements
-    assert "&lt;script&gt;" in html
+    assert "&lt;/pre&gt;&lt;/td&gt;&lt;script&gt;" in html
     assert b"\x00" not in html.encode()
 
 
@@ -553,21 +554,60 @@ def test_every_parameter_is_on_the_page_to_its_last_digit() -> None:
 
 
 def test_a_validation_that_was_not_made_is_said_to_be_missing() -> None:
-    assert "not measured" in page()
+    assert "not measured" in page(metrics=replace(METRICS, validation_bits_per_char=None))
+    assert "not measured" not in page()
 
 
 def test_a_failed_check_is_said_to_have_failed() -> None:
-    assert '<span class="failed">failed</span>' in page(errors=gradient_check() | {"passed": False})
+    assert '<span class="failed">failed</span>' in page(errors=gradient_check(passed=False))
     assert '<span class="failed">' not in page()
 
 
-def test_a_training_that_ended_at_its_loss_is_said_to_have() -> None:
-    metrics = {
-        "steps": 300,
-        "epochs": 0,
-        "smooth_loss": 38.9,
-        "bits_per_char": 2.2,
-        "validation_bits_per_char": None,
-        "stopped": "smooth_loss",
-    }
-    assert "ended at train.stop_at_smooth_loss" in page(metrics=metrics)
+def test_a_training_that_stopped_at_a_smooth_loss_is_said_to_have() -> None:
+    assert "stopped at train.stop_at_smooth_loss" in page(metrics=replace(METRICS, stopped="smooth_loss"))
+    assert "stopped at" not in page()
+
+
+def test_the_table_has_the_figures_of_the_reference_where_there_is_one() -> None:
+    with_reference, without = page(reference=REFERENCE), page()
+    assert '<td class="reference">3.06e-7</td>' in with_reference
+    assert '<td class="reference">–</td>' in with_reference  # at large weights
+    assert "reference" not in without[without.index("<body>") :]
+
+
+def columns(html: str) -> list[int]:
+    """The columns of each row of the table of gradients."""
+    table = html[html.index('<table class="numbers">') : html.index("</table>", html.index('<table class="numbers">'))]
+    cells = [re.findall(r"<t[hd](?: [^>]*?)?(?:colspan=\"(\d+)\"[^>]*)?>", row) for row in table.split("<tr")[1:]]
+    return [sum(int(span or 1) for span in spans) for spans in cells]
+
+
+@pytest.mark.parametrize(("reference", "width"), [(REFERENCE, 8), ({}, 6)], ids=["reference", "none"])
+def test_all_rows_of_the_table_have_the_same_columns(reference: dict[str, tuple[float, float]], width: int) -> None:
+    assert columns(page(reference=reference)) == [width] * (2 + 2 * (1 + len(RNN)))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "compared"),
+    [([], True), (["model.cell=gru"], False), (["model.cell=lstm"], False), (["model.layers=2"], False)],
+    ids=["rnn", "gru", "lstm", "two layers"],
+)
+def test_only_one_layer_of_the_plain_cell_is_compared_with_the_reference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: list[str], compared: bool
+) -> None:
+    figures = {name: Mock(return_value=b"") for name in plots.__all__}
+    for name, figure in figures.items():
+        monkeypatch.setattr(plots, name, figure)
+    plot.run(load(overrides), results(tmp_path / "inp"), tmp_path / "out")
+    assert figures["gradient_errors"].call_args.kwargs == {"reference": REFERENCE if compared else {}}
+    assert ("3.06e-7" in (tmp_path / "out/report.html").read_text(encoding="utf-8")) is compared
+
+
+def test_the_template_is_part_of_an_installed_package(tmp_path: Path) -> None:
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
+    build = "from setuptools import build_meta; print(build_meta.build_wheel('.'))"
+    done = subprocess.run([sys.executable, "-c", build], cwd=tmp_path, check=True, capture_output=True, text=True)
+    with zipfile.ZipFile(tmp_path / done.stdout.splitlines()[-1]) as wheel:
+        assert "charloom/adapters/report/report.html.jinja" in wheel.namelist()

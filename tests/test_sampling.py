@@ -66,9 +66,7 @@ def test_temperature_zero_does_not_depend_on_the_seed() -> None:
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
-def test_characters_are_drawn_as_often_as_softmax_of_the_outputs_over_the_temperature_says(
-    temperature: float,
-) -> None:
+def test_characters_are_drawn_as_often_as_softmax_of_the_outputs_over_the_temperature_says(temperature: float) -> None:
     o, draws = np.array([1.0, 0.0, -1.0, 2.0, 0.5]), 20_000
     counts = np.bincount(drawn(one_that_foretells(o.tolist()), draws, temperature=temperature), minlength=5)
     p = np.exp(o / temperature) / np.exp(o / temperature).sum()

@@ -127,7 +127,7 @@ def lstm_forward(params: Params, x: Array, state: Columns) -> tuple[Columns, Col
 
 
 def lstm_backward(params: Params, grads: Params, values: Columns, dh: Array, dc_next: Array) -> Columns:
-    """c_t reaches the loss through h_t and through c_{t+1}; o_t does not take part in the second way."""
+    """c_t has two uses, in h_t and in c_{t+1}; the output gate takes part in the first alone."""
     x, h_prev, c_prev, o, i, f, g, c = values
     dc = dh * o * (1 - np.tanh(c) ** 2) + dc_next
     da_o = dh * np.tanh(c) * o * (1 - o)

@@ -1,7 +1,7 @@
-"""What a command does around its work: exit codes, one-line errors, signals.
+"""What a command does around its work: exit codes, one-line errors, signals, and the limits of the machine.
 
 0 done · 2 configuration · 3 data · 4 state · 5 environment · 6 gradient check failed · 128+n ended by signal n.
-Knows nothing about what the work is.
+Knows nothing about the work itself.
 """
 
 import ctypes
@@ -21,16 +21,16 @@ import numpy as np
 import psutil
 from threadpoolctl import threadpool_limits
 
-from charloom.adapters.configuration.config import Config, load
+from charloom.adapters.configuration import Config, load
 from charloom.core.common.errors import CharloomError, EnvironmentFault
 
 _PR_SET_PDEATHSIG = 1
 _HELP = """Arguments are keys of params.yaml with their values, such as model.hidden_size=200, and preset=smoke,
-inp=<folder whose stage folders are read; default artifacts>, out=<folder that is written>."""
+inp=<folder whose stage folders are read; default artifacts>, out=<folder that is written; default a new one>."""
 
 
 class Interrupted(BaseException):
-    """The end by a signal, once the work has been brought to a place where it may stop."""
+    """The end by a signal, raised where the work may stop."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(f"ended by {signal.Signals(signum).name}")
@@ -38,37 +38,39 @@ class Interrupted(BaseException):
 
 
 def stage_main(run: Callable[[Config, Path, Path], None]) -> NoReturn:
-    """Run a stage with the overrides of the command line, and exit."""
+    """Run a stage with the overrides of the command line, and exit.
+
+    `run` takes the configuration, the folder whose stage folders it reads and the folder that it writes.
+    """
 
     def work() -> None:
         if {"-h", "--help"} & set(sys.argv[1:]):
             print(sys.modules[run.__module__].__doc__, _HELP, sep="\n")
             return
         config = load(sys.argv[1:])
-        assert config.out is not None
         run(config, Path(config.inp), Path(config.out))
 
     sys.exit(exit_code(work))
 
 
 def exit_code(work: Callable[[], None]) -> int:
-    """Do the work; say in one line what went wrong, if anything; the exit code.
+    """Do the work, print an error as one line on stderr, and return the exit code.
 
-    A mistake in the program still ends in a traceback: that is a bug to report.
+    Any other exception passes, and ends in a traceback: that is a bug to report.
     """
     _end_with_dvc()
     _on_terminate_raise()
     _prepare_stdout()
     try:
         work()
-        sys.stdout.flush()  # while an error can still be told; at the interpreter's end it would be a traceback
+        sys.stdout.flush()  # while an error can still be caught; at the interpreter's end it would be a traceback
     except CharloomError as error:
         return _say(error, error.exit_code)
     except Interrupted as error:
         return _say(error, error.exit_code)
     except KeyboardInterrupt:
         return _say("ended by SIGINT", 128 + signal.SIGINT)
-    except BrokenPipeError:  # whoever read our output has gone, as `| head` does
+    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
         _drop_stdout()
         return 128 + signal.SIGPIPE
     except (OSError, MemoryError) as error:
@@ -82,7 +84,7 @@ def exit_code(work: Callable[[], None]) -> int:
 
 
 def environment_fault(error: OSError | MemoryError) -> EnvironmentFault:
-    """What the system refused, in one line."""
+    """The error of the operating system as a line: the file, where one is named, and the reason."""
     if isinstance(error, MemoryError):
         return EnvironmentFault(f"out of memory: {error}")
     where = f"{error.filename}: " if error.filename else ""
@@ -91,9 +93,9 @@ def environment_fault(error: OSError | MemoryError) -> EnvironmentFault:
 
 @contextmanager
 def held_back_signals() -> Iterator[Callable[[], None]]:
-    """Hold SIGINT and SIGTERM back, until the work asks: the value is a function that raises Interrupted if one came.
+    """Hold back SIGINT and SIGTERM in the block; yield a function that raises Interrupted if one has come.
 
-    A second signal is not held back.
+    The work calls that function where it may stop. A second signal is not held back.
     """
     received: list[int] = []
 
@@ -126,13 +128,16 @@ def _on_terminate_raise() -> None:
 
 
 def end_with_parent() -> None:
-    """Have this process end by SIGTERM when its parent ends (Linux; elsewhere nothing)."""
+    """Have this process ended by SIGTERM when its parent ends; on Linux only, elsewhere it does nothing."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def require_memory(needed: int, purpose: str, advice: str) -> None:
-    """Raise EnvironmentFault where fewer than `needed` bytes are free, before they are taken."""
+    """Raise EnvironmentFault where fewer than `needed` bytes of memory are free, before any is allocated.
+
+    The message names the `purpose`, and ends with the `advice` on what to try.
+    """
     available = psutil.virtual_memory().available
     if needed > available:
         needed_GiB, available_GiB = needed / 2**30, available / 2**30
@@ -149,29 +154,27 @@ def blas_threads(number: int) -> Iterator[None]:
 
 
 def start_worker(threads: int = 1) -> None:
-    """What a process of a pool or a crew does first: it takes its number of threads for the matrix library, and ends
-    when the process that started it has ended, whatever it waits for.
-    """
+    """Set up a worker process: BLAS takes `threads` threads, and the process ends when its parent has ended."""
     threadpool_limits(threads)
-    np.seterr(all="ignore")  # what is not finite is found by who reads the results
+    np.seterr(all="ignore")  # the parent checks that the results are finite
     parent = multiprocessing.parent_process()
     assert parent is not None
 
     def watch() -> None:
         parent.join()
-        os._exit(1)
+        os._exit(1)  # whatever the main thread waits for
 
     threading.Thread(target=watch, daemon=True).start()
 
 
 def _end_with_dvc() -> None:
-    """A DVC that is ended by a signal would leave its stage running."""
+    """End this stage with the DVC that runs it, which would leave it running when it is ended by a signal."""
     if "DVC_STAGE" in os.environ:
         end_with_parent()
 
 
 def _prepare_stdout() -> None:
-    """Let no terminal's encoding and no closed output end the work."""
+    """Let neither the terminal's encoding nor a closed output end the work."""
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as the process
     elif isinstance(sys.stdout, io.TextIOWrapper):
@@ -179,7 +182,7 @@ def _prepare_stdout() -> None:
 
 
 def _drop_stdout() -> None:
-    """Send what is still to be written nowhere."""
+    """Discard what is still to be written."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -1,6 +1,6 @@
 """Published corpora: downloaded once, checked against a known sha256, ready to be named as `data.path`.
 
-The only module that knows pooch. Knows nothing about what is in a text.
+The only module that knows pooch. Knows nothing about the content of a text.
 """
 
 import argparse
@@ -16,13 +16,13 @@ import pooch
 import requests
 from tqdm import tqdm
 
-from charloom.adapters.configuration.config import project_root
+from charloom.adapters.configuration import project_root
 from charloom.core.common.errors import CharloomError, ConfigError, DataError, EnvironmentFault
 
 
 @dataclass(frozen=True)
 class Published:
-    """A text somewhere on the web, and the only content under which it is accepted."""
+    """A text on the web: its address, the sha256 that its content must have, and the name that it is kept under."""
 
     url: str
     sha256: str
@@ -34,30 +34,26 @@ CORPORA = {
         url="https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
         sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
         file_name="tinyshakespeare.txt",
-    ),
+    )
 }
 
-_TIMEOUT = (10.0, 20.0)  # seconds until connected, and of silence afterwards
+_TIMEOUT = (10.0, 20.0)  # seconds to connect, and between two pieces of data
 _ATTEMPTS = 3
 _PAUSE = 1.0  # seconds between attempts
-_NO_ADDRESS = (
-    requests.exceptions.InvalidSchema,
-    requests.exceptions.InvalidURL,
-    requests.exceptions.MissingSchema,
-)
+_INVALID_URL = (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL, requests.exceptions.MissingSchema)
 
 
 def fetch(corpus: Published, folder: Path, *, url: str | None = None) -> bool:
-    """Have `corpus` in `folder` with its published content, and tell whether a download was needed.
+    """Download `corpus` into `folder` unless it is there already; returns whether it was downloaded.
 
-    `url` is a mirror of it. The target is replaced in one move, after the check: a failure leaves it as it
-    was. Raises DataError for other content, EnvironmentFault for the network and the disk, ConfigError for
-    an address that is none.
+    `url` is a mirror. The file is replaced in one move, after the check: a failure leaves it as it was. Raises
+    DataError for other content, EnvironmentFault for the network and the disk, ConfigError for a `url` that is not a
+    web address.
     """
     target = folder / corpus.file_name
     source = corpus.url if url is None else url
     download = _downloader(corpus)
-    pooch.get_logger().setLevel("WARNING")  # what it would tell, the command tells
+    pooch.get_logger().setLevel("WARNING")  # the command says itself what happened
     try:
         if target.exists() and pooch.file_hash(str(target)) == corpus.sha256:
             return False
@@ -66,11 +62,11 @@ def fetch(corpus: Published, folder: Path, *, url: str | None = None) -> bool:
                 pooch.retrieve(source, corpus.sha256, corpus.file_name, folder, downloader=download)
                 break
             except requests.RequestException as error:
-                if attempt == _ATTEMPTS or not _may_pass(error):
+                if attempt == _ATTEMPTS or not _is_transient(error):
                     raise
                 time.sleep(_PAUSE)
-    except _NO_ADDRESS as error:
-        raise ConfigError(f"--url must be an http or https address: {source!r} ({_reason(error)})") from error
+    except _INVALID_URL as error:
+        raise ConfigError(f"--url must be an http or https address, got {source!r} ({_reason(error)})") from error
     except (requests.RequestException, ValueError) as error:
         raise EnvironmentFault(
             f"{source} could not be downloaded ({_reason(error)}); check the network or give a mirror with --url"
@@ -83,7 +79,7 @@ def fetch(corpus: Published, folder: Path, *, url: str | None = None) -> bool:
 
 
 def _downloader(corpus: Published) -> Callable[[str, str, object], None]:
-    """What pooch calls to fill its temporary file; it shows the progress and refuses other content."""
+    """The function that fills pooch's temporary file; it shows the progress and refuses other content."""
 
     def download(url: str, file: str, _: object) -> None:
         # pooch asks for bool(bar), which is an error without a total: 1 stands in until the server names one.
@@ -98,22 +94,21 @@ def _downloader(corpus: Published) -> Callable[[str, str, object], None]:
         if found != corpus.sha256:
             raise DataError(
                 f"{url} is not the published {corpus.file_name}: sha256 must be {corpus.sha256}, "
-                f"found {found}; nothing was kept, give another mirror with --url"
+                f"got {found}; nothing was kept, give another mirror with --url"
             )
 
     return download
 
 
-def _may_pass(error: requests.RequestException) -> bool:
-    """Whether trying again makes sense: after silence or a cut, not after a clear answer."""
+def _is_transient(error: requests.RequestException) -> bool:
+    """Whether trying again makes sense: after a time-out or a broken connection, not after a definite answer."""
     if error.response is not None:
         return error.response.status_code == 429 or error.response.status_code >= 500
-    passing = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
-    return isinstance(error, passing)
+    return isinstance(error, (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError))
 
 
 def _reason(error: BaseException) -> str:
-    """The first cause in one line; requests and urllib3 wrap it in up to three layers."""
+    """The root cause in one line; requests and urllib3 wrap it in up to three layers."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"the server answered {error.response.status_code} {error.response.reason}".rstrip()
     while inner := error.__cause__ or error.__context__:
@@ -128,14 +123,16 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _run(argv: Sequence[str] | None) -> None:
-    known = ", ".join(CORPORA)
+    names = ", ".join(CORPORA)
     parser = _Parser(prog="python -m charloom.fetch", description="Download a published corpus and check its sha256.")
-    parser.add_argument("name", help=f"one of: {known}")
-    parser.add_argument("--to", type=Path, metavar="FOLDER", help="instead of the project's data/downloads")
+    parser.add_argument("name", help=f"one of: {names}")
+    parser.add_argument(
+        "--to", type=Path, metavar="FOLDER", help="the folder to download to; default: the project's data/downloads"
+    )
     parser.add_argument("--url", help="a mirror to download from; the content must be the same")
     arguments = parser.parse_args(argv)
     if arguments.name not in CORPORA:
-        raise ConfigError(f"the name of a corpus must be one of {known}: {arguments.name!r}")
+        raise ConfigError(f"the name of a corpus must be one of {names}, got {arguments.name!r}")
 
     corpus = CORPORA[arguments.name]
     folder = (arguments.to or project_root() / "data" / "downloads").resolve()
@@ -149,10 +146,10 @@ def _run(argv: Sequence[str] | None) -> None:
 
 
 def _as_in_params(path: Path) -> str:
-    """Relative to the project's root where the file is below it, as `data.path` is by default."""
+    """As a value of `data.path`: relative to the project's root if the file is below it."""
     try:
         return path.relative_to(project_root()).as_posix()
-    except (ConfigError, ValueError):  # no project here, or the file is outside
+    except (ConfigError, ValueError):  # no project here, or the file is outside it
         return path.as_posix()
 
 

@@ -1,4 +1,4 @@
-"""How a training's course is shown: a bar on a terminal, elsewhere a line now and then; both on standard error."""
+"""The progress of a training on standard error: a bar on a terminal, elsewhere a line every ten seconds."""
 
 import sys
 import time
@@ -8,17 +8,17 @@ from tqdm import tqdm
 
 from charloom.core.training.training import Training
 
-_STEPS_BETWEEN_LOOKS = 50
+_STEPS_BETWEEN_CHECKS = 50
 _SECONDS_BETWEEN_LINES = 10
 
 
 class Progress:
-    """A context around the training's updates, `steps` of them at most."""
+    """A context around the updates of a training that ends at step `steps` at the latest."""
 
     def __init__(self, training: Training, steps: int) -> None:
         self._training, self._steps = training, steps
-        self._first, self._started, self._progress = training.step, time.monotonic(), training.progress
-        self._told = self._started
+        self._first_step, self._first_progress, self._started = training.step, training.progress, time.monotonic()
+        self._last_line = self._started
         self._bar = tqdm(
             total=steps,
             initial=training.step,
@@ -35,30 +35,30 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.close()
-        self._tell(f"step {self._training.step:,}: ", f", {self._seconds():.0f} s")
+        self._print(f"step {self._training.step:,}: ", f", {self._seconds():.0f} s")
 
     def advance(self) -> None:
-        """Another step is done."""
+        """Show that one more training step is done."""
         step = self._training.step
-        if step % _STEPS_BETWEEN_LOOKS:
+        if step % _STEPS_BETWEEN_CHECKS:
             return
         if not self._bar.disable:
             smooth_loss = f"smooth loss {self._training.smooth_loss:.2f}"
             self._bar.set_postfix_str(f"{smooth_loss} · {self._rate():,.0f} characters/s", refresh=False)
             self._bar.update(step - self._bar.n)
-        elif time.monotonic() - self._told > _SECONDS_BETWEEN_LINES:
-            self._told, progress = time.monotonic(), self._training.progress
-            left = self._seconds() * (1 - progress) / max(progress - self._progress, 1e-9)
-            self._tell(f"step {step:,}/{self._steps:,}: ", f", {left:.0f} s left")
+        elif time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
+            self._last_line, progress = time.monotonic(), self._training.progress
+            left = self._seconds() * (1 - progress) / max(progress - self._first_progress, 1e-9)
+            self._print(f"step {step:,}/{self._steps:,}: ", f", {left:.0f} s left")
 
     def tell_validation(self, loss: float) -> None:
-        """Show a validation loss in nats per character, where there is a terminal to show it on."""
+        """Show a validation loss, in nats per character, on a terminal."""
         if not self._bar.disable:
             self._bar.write(f"step {self._training.step:,}: validation {loss:.3f} nats/character")
 
-    def _tell(self, before: str, behind: str) -> None:
+    def _print(self, before: str, after: str) -> None:
         smooth_loss = f"smooth loss {self._training.smooth_loss:.2f}"
-        print(f"{before}{smooth_loss}, {self._rate():,.0f} characters/s{behind}", file=sys.stderr, flush=True)
+        print(f"{before}{smooth_loss}, {self._rate():,.0f} characters/s{after}", file=sys.stderr, flush=True)
 
     def _seconds(self) -> float:
         return time.monotonic() - self._started
@@ -66,5 +66,5 @@ class Progress:
     def _rate(self) -> float:
         """Characters per second, of all streams."""
         training = self._training
-        chars: int = (training.step - self._first) * training.seq_length * training.state.shape[2]
+        chars: int = (training.step - self._first_step) * training.seq_length * training.state.shape[2]
         return chars / max(self._seconds(), 1e-9)

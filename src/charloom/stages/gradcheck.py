@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from charloom.adapters.command import blas_threads, require_memory, stage_main, start_worker
-from charloom.adapters.configuration.config import Config
+from charloom.adapters.configuration import Config
 from charloom.adapters.files import artifacts, corpus
 from charloom.core import gradcheck
 from charloom.core.common.errors import DataError, GradientError

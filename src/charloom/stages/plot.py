@@ -4,7 +4,7 @@ from pathlib import Path
 
 from charloom.adapters import plots, report
 from charloom.adapters.command import stage_main
-from charloom.adapters.configuration.config import Config, flatten
+from charloom.adapters.configuration import Config, flatten
 from charloom.adapters.files import artifacts
 from charloom.core.common.reference import REFERENCE
 

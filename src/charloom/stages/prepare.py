@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from charloom.adapters.command import stage_main
-from charloom.adapters.configuration.config import Config
+from charloom.adapters.configuration import Config
 from charloom.adapters.files import corpus
 
 
 def run(config: Config, inp: Path, out: Path) -> None:
-    """Write vocabulary.json, ids.npy and summary.json into `out`; reads the corpus only, nothing in `inp`."""
+    """Write the vocabulary, the ids and the summary of the corpus into `out`; reads nothing in `inp`."""
     summary = corpus.prepare(
         Path(config.data.path),
         out,

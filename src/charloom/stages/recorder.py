@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from charloom.adapters.configuration.config import TrainConfig
+from charloom.adapters.configuration import TrainConfig
 from charloom.adapters.files import artifacts
 from charloom.adapters.files.corpus import Corpus
 from charloom.adapters.files.work_folder import Row, WorkFolder
@@ -25,13 +25,7 @@ class Recorder:
     """
 
     def __init__(
-        self,
-        options: TrainConfig,
-        training: Training,
-        text: Corpus,
-        work: WorkFolder,
-        *,
-        rng: np.random.Generator,
+        self, options: TrainConfig, training: Training, text: Corpus, work: WorkFolder, *, rng: np.random.Generator
     ) -> None:
         """A recorder of `training`, which may go on from a checkpoint: see `resume`."""
         self._options, self._training, self._text, self._work, self._rng = options, training, text, work, rng

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from charloom.adapters.command import stage_main
-from charloom.adapters.configuration.config import Config, SynthesizeConfig
+from charloom.adapters.configuration import Config, SynthesizeConfig
 from charloom.adapters.files import artifacts, corpus, models
 from charloom.adapters.files.formats import replacing
 from charloom.core.common.errors import DataError, hint

@@ -18,21 +18,13 @@ from charloom.adapters.command import (
     stage_main,
     start_worker,
 )
-from charloom.adapters.configuration.config import Config, OptimizerConfig, project_root
+from charloom.adapters.configuration import Config, OptimizerConfig, project_root
 from charloom.adapters.files import archive, artifacts, corpus, models
 from charloom.adapters.files.work_folder import WorkFolder
 from charloom.adapters.progress import Progress
 from charloom.core.common.errors import DataError, StateError, hint
 from charloom.core.network import Model, Network
-from charloom.core.training import (
-    OPTIMIZERS,
-    SCHEDULES,
-    Dropout,
-    Optimizer,
-    Training,
-    WorkerPool,
-    warm_up,
-)
+from charloom.core.training import OPTIMIZERS, SCHEDULES, Dropout, Optimizer, Training, WorkerPool, warm_up
 from charloom.stages.recorder import Recorder
 
 

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -65,7 +66,7 @@ def _visible(text: str) -> str:
     return _NOT_IN_HTML.sub(sign, text)
 
 
-def _number(value: float | None) -> str:
+def _number(value: int | float | None) -> str:
     """A count in full, any other number with four significant digits.
 
     >>> [_number(value) for value in (100000, 1.63251, None)]
@@ -88,5 +89,5 @@ _environment = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_environment.filters |= {"number": _number, "parameter": _parameter, "scientific": scientific}
+_environment.filters |= {"number": _number, "parameter": _parameter, "scientific": partial(scientific, digits=3)}
 _TEMPLATE = _environment.get_template("report.html.jinja")

@@ -1,0 +1,127 @@
+"""Composition by Hydra: `params.yaml`, what `conf/` lays over it, and the overrides of the command line.
+
+The only module that hands Hydra's and OmegaConf's values on; behind it, they are plain and checked.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
+
+from charloom.adapters.configuration.messages import explain, problem, summary, unknown_key
+from charloom.adapters.configuration.schema import KEYS, SECTIONS, Config
+from charloom.core.common.errors import ConfigError
+
+Composed = DictConfig  # what Hydra hands to a job
+
+
+def project_root() -> Path:
+    """The nearest folder upwards from the working directory that holds `params.yaml` and `conf/`.
+
+    Raises ConfigError where there is none.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "params.yaml").is_file() and (folder / "conf").is_dir():
+            return folder
+    raise ConfigError(f"no params.yaml with a conf/ beside it in {here} or above; run inside a charloom project")
+
+
+class _ProjectRoot(SearchPathPlugin):
+    """Lets `- params` in the defaults list find params.yaml, at the project's root."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        search_path.append("charloom", f"file://{project_root()}")
+
+
+def register() -> None:
+    """Make the search path and the resolver known to Hydra; harmless when repeated."""
+    Plugins.instance().register(_ProjectRoot)
+    OmegaConf.register_new_resolver("charloom.pid", os.getpid, replace=True)
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn what Hydra and OmegaConf raise into a ConfigError of one line."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
+        if (text := explain(error)) is None:
+            raise
+        raise ConfigError(text) from error
+
+
+def load(overrides: Sequence[str] = (), *, multirun: bool = False) -> Config:
+    """Compose `conf/`, `params.yaml` and the overrides, as on the command line, and check the result.
+
+    Where `out` is not given, it becomes the folder that Hydra would run in, or sweep in. For a multirun, overrides that
+    are swept are left out, once their keys are known to exist. Raises ConfigError with all that is wrong.
+    """
+    root = project_root()
+    register()
+    GlobalHydra.instance().clear()
+    with one_line_errors(), initialize_config_dir(str(root / "conf"), version_base="1.3"):
+        problems: list[str] = []
+        kept: list[str] = []
+        groups = {path.name for path in (root / "conf").iterdir() if path.is_dir()}
+        known = {*KEYS, *SECTIONS, *groups}
+        for override in OverridesParser.create().parse_overrides(list(overrides)):
+            key = override.key_or_group
+            if key not in known and not key.startswith("hydra"):
+                problems.append(unknown_key(key, groups))
+            elif not (multirun and override.is_sweep_override()):
+                kept.append(override.input_line or "")
+        composed = compose("config", kept, return_hydra_config=True)
+        HydraConfig.instance().set_config(composed)
+        folder = composed.hydra.sweep.dir if multirun else composed.hydra.run.dir
+        return from_composed(composed, str(folder), problems)
+
+
+def from_composed(composed: Composed, default_out: str, problems: Sequence[str] = ()) -> Config:
+    """What Hydra composed as checked values, with `default_out` for an `out` that is null.
+
+    Raises ConfigError with all that is wrong, `problems` found before included.
+    """
+    try:
+        config = Config.model_validate(_plain(composed, default_out))
+    except ValidationError as error:
+        problems = [*problems, *map(problem, error.errors(include_url=False))]
+    if problems:
+        raise ConfigError(summary(problems))
+    return config
+
+
+def unchecked(composed: Composed, default_out: str) -> Config | None:
+    """What Hydra composed for a job that was refused, for the record of it; None where a type is wrong."""
+    try:
+        values = _plain(composed, default_out)
+        return Config.model_validate(values)
+    except ConfigError:
+        return None
+    except ValidationError as error:
+        if any(details["type"] == "missing" or details["type"].endswith("_type") for details in error.errors()):
+            return None
+    sections = {name: section.model_construct(**values[name]) for name, section in SECTIONS.items()}
+    return Config.model_construct(**values | sections)
+
+
+def _plain(composed: Composed, default_out: str) -> dict[str, Any]:
+    with one_line_errors():
+        own = [str(key) for key in composed if key != "hydra"]
+        values = OmegaConf.to_container(OmegaConf.masked_copy(composed, own), resolve=True, throw_on_missing=True)
+    assert isinstance(values, dict)
+    return {**values, "out": values.get("out") or default_out}
