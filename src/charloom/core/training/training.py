@@ -189,7 +189,7 @@ class Training:
             setattr(self, name, values[name])
 
 
-_VALUES = (
+_VALUES = [
     "step",
     "epoch",
     "position",
@@ -199,7 +199,7 @@ _VALUES = (
     "best_validation",
     "validations_since_best",
     "seconds",
-)
+]
 
 
 def evaluate(network: Network, ids: Ids) -> float:
