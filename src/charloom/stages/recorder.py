@@ -75,21 +75,16 @@ class Recorder:
 
     def write(self, out: Path) -> None:
         """Write the history, the samples and the metrics into the stage's folder `out`."""
-        rows, training = self._work.history, self._training
-        artifacts.HISTORY.write(
-            out,
-            [
-                HistoryRow(
-                    row["step"], row["epoch"], row["loss"], row["smooth_loss"], row.get("validation_nats_per_char")
-                )
-                for row in rows
-            ],
-        )
+        rows, training, validation_key = self._work.history, self._training, "validation_nats_per_char"
+        history = [
+            HistoryRow(row["step"], row["epoch"], row["loss"], row["smooth_loss"], row.get(validation_key))
+            for row in rows
+        ]
+        artifacts.HISTORY.write(out, history)
         samples = [Sample(row["step"], row["smooth_loss"], row["sample"]) for row in rows if "sample" in row]
         artifacts.SAMPLES.write(out, samples)
         nats_per_char = training.smooth_loss / training.seq_length
-        validations = [row["validation_nats_per_char"] for row in rows if "validation_nats_per_char" in row]
-        validation = validations[-1] if validations else None
+        validation = next((row[validation_key] for row in reversed(rows) if validation_key in row), None)
         metrics = TrainingMetrics(
             steps=training.step,
             epochs=training.epoch,

@@ -92,36 +92,18 @@ def _train(training: Training, recorder: Recorder, steps: int) -> None:
 
 def _network(config: Config, vocabulary_size: int) -> Network:
     model, options = config.model, config.train
-    sizes: dict[str, Any] = {
-        "vocabulary_size": vocabulary_size,
-        "hidden_size": model.hidden_size,
-        "cell": model.cell,
-        "layers": model.layers,
-        "dtype": model.dtype,
-    }
+    sizes = model.model_dump(include={"hidden_size", "cell", "layers", "dtype"}) | {"vocabulary_size": vocabulary_size}
     T, B = options.seq_length, options.batch_size
-    bytes_per_worker = Network.memory(**sizes, T=T, B=B // options.workers)
-    require_memory(
-        options.workers * bytes_per_worker,
-        "the training",
-        f"lower model.hidden_size ({model.hidden_size}), train.batch_size ({B}) or train.seq_length ({T})",
-    )
+    advice = f"lower model.hidden_size ({model.hidden_size}), train.batch_size ({B}) or train.seq_length ({T})"
+    require_memory(options.workers * Network.memory(T, B // options.workers, **sizes), "the training", advice)
     return Network(**sizes)
 
 
 def _pool(config: Config, network: Network, dropout_seed: np.random.SeedSequence) -> WorkerPool:
     model, options = config.model, config.train
-    dropout = Dropout(
-        [model.dropout] * (model.layers - 1) + [model.output_dropout], tuple(dropout_seed.generate_state(4).tolist())
-    )
-    return WorkerPool(
-        network,
-        dropout,
-        seq_length=options.seq_length,
-        batch_size=options.batch_size,
-        workers=options.workers,
-        initializer=partial(start_worker, options.threads),
-    )
+    probabilities = [model.dropout] * (model.layers - 1) + [model.output_dropout]
+    dropout = Dropout(probabilities, tuple(dropout_seed.generate_state(4).tolist()))
+    return WorkerPool(network, dropout, workers=options.workers, initializer=partial(start_worker, options.threads))
 
 
 def _training(config: Config, network: Network, pool: WorkerPool, text: corpus.Corpus) -> Training:

@@ -28,29 +28,25 @@ class Stepper:
     def __init__(self, network: Network, state: Array) -> None:
         """Take a copy of the parameters; `state` is that after the characters before."""
         layers, m, B = network.parameters.layers, network.hidden_size, state.shape[2]
-        cells, products = [], []
-        for params, layer_state, matrix_above in zip(
-            layers, state, [*(above["U"] for above in layers[1:]), network.parameters["V"]], strict=True
-        ):
-            stacked = zeros(params["W"].size + matrix_above.size, network.dtype).reshape(-1, m)
-            np.concatenate([params["W"], matrix_above], out=stacked)
-            cell = CELLS[network.cell](1, B, m, network.dtype, len(matrix_above))
-            cell.set_state(1, layer_state)
-            h = column(cell.h[1])  # a time step leaves its state where it found the one before
-            stacked.dot(h, cell.products)
-            cells.append(cell)
-            products.append((stacked.dot, h, cell.products))
+        matrices_above = [*(above["U"] for above in layers[1:]), network.parameters["V"]]
+        cells = [CELLS[network.cell](1, B, m, network.dtype, len(matrix)) for matrix in matrices_above]
         projections = [time_step_view(cell.input_projection[0]) for cell in cells]
         to_above = [
             (cell.product_above, above["b"], projection)
             for cell, above, projection in zip(cells, layers[1:], projections[1:], strict=False)
         ]
-        self._table = layers[0]["U"].T + layers[0]["b"]  # U x_t + b for every character, (K, gates·m)
-        self._projection = projections[0]
-        self._layers = [
-            (cell.step, params, cell.time_step(0, before=1), *product, above)
-            for cell, params, product, above in zip(cells, layers, products, [*to_above, None], strict=True)
-        ]
+        self._layers = []
+        for params, cell, layer_state, matrix, above in zip(
+            layers, cells, state, matrices_above, [*to_above, None], strict=True
+        ):
+            stacked = zeros(params["W"].size + matrix.size, network.dtype).reshape(-1, m)
+            np.concatenate([params["W"], matrix], out=stacked)
+            cell.set_state(1, layer_state)
+            h = column(cell.h[1])  # a time step leaves its state where it found the one before
+            stacked.dot(h, cell.products)
+            self._layers.append((cell.step, params, cell.time_step(0, before=1), stacked.dot, h, cell.products, above))
+        table = layers[0]["U"].T + layers[0]["b"]  # U x_t + b for every character, (K, gates·m)
+        self._look_up, self._projection = table.take, projections[0]
         self._output = cells[-1].product_above
 
     def step(self, ids: IntArray) -> Array:
@@ -58,7 +54,7 @@ class Stepper:
 
         The outputs are o_t = V h_t + c: who draws from them adds c to a block of noise, once for many characters.
         """
-        self._table.take(ids, 0, self._projection, "clip")
+        self._look_up(ids, 0, self._projection, "clip")
         for cell_step, params, t, matrix_times, h, products, above in self._layers:
             cell_step(params, t)
             matrix_times(h, products)

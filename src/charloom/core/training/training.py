@@ -30,6 +30,9 @@ class Update(NamedTuple):
     smooth_loss: float
 
 
+_VALUES = (*Update._fields, "epoch", "position", "best_step", "best_validation", "validations_since_best", "seconds")
+
+
 class Training:
     """A training and its state: everything that the next update depends on.
 
@@ -102,11 +105,6 @@ class Training:
         self._seconds_before, self._started = 0.0, time.monotonic()
 
     @property
-    def batch_size(self) -> int:
-        """B, the number of streams."""
-        return len(self._streams)
-
-    @property
     def seconds(self) -> float:
         """The time that the training has taken, before it was resumed included."""
         return self._seconds_before + time.monotonic() - self._started
@@ -155,7 +153,7 @@ class Training:
         self.position += T
         if self.position >= self.stream_length - T:
             self.position, self.epoch = 0, self.epoch + 1
-            self.state = network.zero_state(self.batch_size)
+            self.state = network.zero_state(len(self._streams))
         return Update(self.step, loss, self.smooth_loss)
 
     @property
@@ -187,19 +185,6 @@ class Training:
             if name not in values:
                 raise StateError(f"{name} is missing in the checkpoint")
             setattr(self, name, values[name])
-
-
-_VALUES = [
-    "step",
-    "epoch",
-    "position",
-    "loss",
-    "smooth_loss",
-    "best_step",
-    "best_validation",
-    "validations_since_best",
-    "seconds",
-]
 
 
 def evaluate(network: Network, ids: Ids) -> float:
