@@ -39,17 +39,10 @@ def run(config: Config, inp: Path, out: Path) -> None:
     checks = {"initial": initial, "large": large}
     problems = [f"at {weights} weights {problem}" for weights, check in checks.items() for problem in check.problems]
     errors = {weights: check.errors for weights, check in checks.items()}
-    artifacts.ERRORS.write(
-        out,
-        GradientErrors(
-            passed=not problems,
-            step=options.step,
-            threshold=options.threshold,
-            central=initial.errors.central,
-            complex_step=initial.errors.complex_step,
-            large_weights=large.errors,
-        ),
+    found = GradientErrors(
+        not problems, options.step, options.threshold, **vars(initial.errors), large_weights=large.errors
     )
+    artifacts.ERRORS.write(out, found)
     artifacts.ERROR_TABLE.write(out, list(_rows(errors)))
     artifacts.STEP_SWEEP.write(out, sweep)
     print(gradcheck.table(errors))
