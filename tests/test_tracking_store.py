@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from charloom.adapters import tracking
+from charloom.adapters import sweeps, tracking
 from charloom.adapters.configuration import Config, TrackingConfig
-from charloom.adapters.sweeps import runs
 from charloom.adapters.tracking import store
 from charloom.core.common.errors import EnvironmentFault
 from charloom.stages import track
@@ -115,7 +114,7 @@ def test_a_server_that_is_gone_costs_seconds_and_one_line(
         with pytest.raises(EnvironmentFault) as caught:
             track.run(config, result, project / "track")
         assert time.monotonic() - before < 15
-        assert runs.open_parent(config.tracking, "sweep") is None
+        assert sweeps.open_parent(config.tracking, "sweep") is None
     said = str(caught.value)
     assert "\n" not in said
     assert "Connection refused" in said
@@ -138,6 +137,6 @@ def test_a_server_that_hangs_is_given_up(project: Path, result: Path, monkeypatc
 def test_the_wait_for_a_server_is_bounded_by_default(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"):
         monkeypatch.delenv(name, raising=False)
-    runs.close_parent(make_config().tracking, runs.open_parent(make_config().tracking, "any"), [])
+    sweeps.close_parent(make_config().tracking, sweeps.open_parent(make_config().tracking, "any"), [])
     assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "5"
     assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "1"
