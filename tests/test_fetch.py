@@ -21,6 +21,13 @@ from charloom.core.common.errors import ConfigError, DataError, EnvironmentFault
 TEXT = b"To be, or not to be, that is the question.\n" * 4000  # several of the downloader's pieces
 
 
+class Terminal(io.StringIO):
+    """A standard error that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 class Server(ThreadingHTTPServer):
     """Answers each request with the next of `answers`, the last one for ever, and counts the requests."""
 
@@ -126,10 +133,6 @@ def test_nothing_is_written_to_standard_error_that_is_not_a_terminal(capsys: pyt
 
 
 def test_a_terminal_sees_the_progress_up_to_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     assert fetch.main(["small"]) == 0
@@ -138,10 +141,6 @@ def test_a_terminal_sees_the_progress_up_to_all_of_it(monkeypatch: pytest.Monkey
 
 
 def test_a_failure_on_a_terminal_starts_a_line_of_its_own(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     server.answers = ["cut"]

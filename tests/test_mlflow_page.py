@@ -12,15 +12,9 @@ from pathlib import Path
 import pytest
 
 from charloom.adapters import sweeps, tracking
-from tests.results import enter_project, make_config, make_result
+from tests.results import MLFLOW_WARNINGS, enter_project, make_config, make_result
 
-pytestmark = [
-    # MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    # MLflow's connections to a database live as long as the process.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = MLFLOW_WARNINGS
 
 _CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 _FLAGS = (

@@ -17,19 +17,13 @@ from charloom.adapters import sweeps, tracking, ui
 from charloom.adapters.configuration import Config, TrackingConfig, flatten
 from charloom.core.common.errors import EnvironmentFault, StateError
 from charloom.stages import track
-from tests.results import ROWS, SEQ_LENGTH, TENSORS, enter_project, make_config, make_result
+from tests.results import MLFLOW_WARNINGS, ROWS, SEQ_LENGTH, TENSORS, enter_project, make_config, make_result
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-pytestmark = [
-    # MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    # MLflow's connections to a database live as long as the process.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = MLFLOW_WARNINGS
 
 
 @pytest.fixture

@@ -12,15 +12,9 @@ from charloom.adapters.configuration import Config, TrackingConfig
 from charloom.adapters.tracking import store
 from charloom.core.common.errors import EnvironmentFault
 from charloom.stages import track
-from tests.results import enter_project, make_config, make_result
+from tests.results import MLFLOW_WARNINGS, enter_project, make_config, make_result
 
-pytestmark = [
-    # MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    # MLflow's connections to a database live as long as the process.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = MLFLOW_WARNINGS
 
 
 @pytest.fixture

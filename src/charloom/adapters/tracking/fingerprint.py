@@ -20,7 +20,7 @@ _REQUIRED = (
     artifacts.TEXT,
     artifacts.QUALITY,
 )
-_STAGES = sorted({artifact.stage for artifact in (*_REQUIRED, artifacts.REPORT)})
+_STAGES = {artifact.stage for artifact in (*_REQUIRED, artifacts.REPORT)}
 
 
 def hash_result(config: Config, inp: Path) -> Result:
@@ -32,7 +32,7 @@ def hash_result(config: Config, inp: Path) -> Result:
         if not (inp / artifact.name).is_file():
             raise StateError(f"{inp / artifact.name} is missing; run the {artifact.stage} stage first")
     files = {}
-    for path in (path for stage in _STAGES for path in sorted((inp / stage).rglob("*"))):
+    for path in sorted(path for stage in _STAGES for path in (inp / stage).rglob("*")):
         if path.is_file() and not path.name.startswith("."):
             with path.open("rb") as file:
                 files[path.relative_to(inp).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()

@@ -46,8 +46,7 @@ def read_payload(config: Config, inp: Path, result: Result) -> Payload:
     corpus, errors, history = artifacts.SUMMARY.read(inp), artifacts.ERRORS.read(inp), artifacts.HISTORY.read(inp)
     relative = {tensor: found.max_relative_error for tensor, found in errors.complex_step.items()}
     central = {tensor: found.max_relative_error for tensor, found in errors.central.items()}
-    both = {tensor: (relative[tensor], central[tensor]) for tensor in relative if tensor in central}
-    rows = "\n".join(f"| {tensor} | {exact:.2e} | {difference:.2e} |" for tensor, (exact, difference) in both.items())
+    rows = "\n".join(f"| {name} | {relative[name]:.2e} | {central[name]:.2e} |" for name in relative if name in central)
     tags = {
         RESULT_TAG: result.result,
         "charloom.corpus_sha256": corpus.sha256,
