@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from charloom.adapters.plots.style import ACCENT, FAINT, GREY, INK, SMALL, WIDTH, as_png, headline
+from charloom.adapters.plots.style import ACCENT, FAINT, GREY, INK, SMALL, WIDTH, as_png, headline, note
 from charloom.core.common.formatting import scientific
 from charloom.core.common.records import GradientErrors, StepSizeError
 from charloom.core.common.types import Vector
@@ -71,34 +71,24 @@ def _draw_errors(ax: Axes, values: Sequence[Vector], marks: Mapping[int, float])
 
 
 @as_png
-def step_sweep(rows: Iterable[StepSizeError], *, step: float) -> Figure:
+def step_sweep(rows: Sequence[StepSizeError], *, step: float) -> Figure:
     """The largest relative error over the step size ξ: a V for the central difference, a plateau for the complex step.
 
-    The tensor "all" is drawn as a strong line, the others faint. `step` is the ξ of the gradient check, which is
-    marked.
+    The tensor "all" is a strong line, the others are faint; `step`, the ξ of the gradient check, is marked.
     """
     curves = _curves(rows)
     figure = Figure((WIDTH, 4.8), layout="constrained")
     panels = dict(zip(curves, figure.subplots(1, 2, sharey=True), strict=True))
-    zero = _log_axis(
-        panels["central"],
-        "y",
-        [error for tensors in curves.values() for curve in tensors.values() for error in curve[1]],
-    )
+    zero = _log_axis(panels["central"], "y", [row.max_relative_error for row in rows])
     for method, ax in panels.items():
-        _log_axis(ax, "x", [step, *(xi for curve in curves[method].values() for xi in curve[0])])
+        _log_axis(ax, "x", [step, *(row.step for row in rows if row.method == method)])
         _draw_curves(ax, curves[method], zero)
 
     central, complex_step = curves["central"]["all"], curves["complex_step"]["all"]
     _explain_central(panels["central"], central, step)
     xi, error = complex_step[:, 0]
-    panels["complex_step"].annotate(
-        f"{scientific(error, digits=2)} at ξ = {scientific(xi, digits=2)}",
-        (xi, error or zero),
-        (0, 10),
-        textcoords="offset points",
-        color=ACCENT,
-    )
+    value = f"{scientific(error, digits=2)} at ξ = {scientific(xi, digits=2)}"
+    note(panels["complex_step"], value, (xi, error or zero), (0, 10), color=ACCENT)
     panels["central"].set(ylabel="Largest relative error", title="Central difference")
     panels["complex_step"].set_title("Complex step")
     lowest = [scientific(curve[1].min(), digits=2) for curve in (central, complex_step)]
@@ -134,13 +124,7 @@ def _explain_central(ax: Axes, central: Vector, step: float) -> None:
     _slope(ax, central[:, :lowest], -1, "rounding\n∝ 1/ξ", ha="left")
     _slope(ax, central[:, lowest + 1 :], 2, "truncation\n∝ ξ²", ha="right")
     ax.axvline(step, color=GREY, linewidth=0.8, zorder=1)
-    ax.annotate(
-        f"ξ = {scientific(step, digits=2)}",
-        (step, 0),
-        (4, 6),
-        xycoords=ax.get_xaxis_transform(),
-        textcoords="offset points",
-    )
+    note(ax, f"ξ = {scientific(step, digits=2)}", (step, 0), (4, 6), xycoords=ax.get_xaxis_transform())
     key = "blue: all tensors\ngrey: each tensor"
     ax.text(0.02, 0.1, key, transform=ax.transAxes, color=GREY, fontsize=SMALL)
 
@@ -155,40 +139,25 @@ def _slope(ax: Axes, points: Vector, power: int, text: str, *, ha: Literal["left
     line = 6 * np.exp(np.median(np.log(error) - power * np.log(xi))) * xi**power  # 6: clear of the curve
     ax.plot(xi, line, "--", color=GREY, linewidth=1, scaley=False)
     place = len(xi) // 3 if power < 0 else 2 * len(xi) // 3
-    ax.annotate(
-        text,
-        (xi[place], line[place]),
-        (6 if ha == "left" else -6, 0),
-        textcoords="offset points",
-        ha=ha,
-        color=GREY,
-        fontsize=SMALL,
-    )
+    offset = (6 if ha == "left" else -6, 0)
+    note(ax, text, (xi[place], line[place]), offset, ha=ha, color=GREY, fontsize=SMALL)
 
 
-def _log_axis(ax: Axes, which: Literal["x", "y"], values: Iterable[float]) -> float:
+def _log_axis(ax: Axes, which: Literal["x", "y"], values: Sequence[float]) -> float:
     """Make an axis logarithmic, with whole decades around the values. Where one of them is zero, the tick "0" stands
     below the decades; returns its place.
     """
-    values = list(values)
     logs = [math.log10(value) for value in values if 0 < value < math.inf] or [0.0]
     low, high = math.floor(min(logs)), math.ceil(max(logs))
     high += low == high
     stride = next(stride for stride in (1, 2, 3, 5, 10, 20, 50, 100) if high - low <= 6 * stride)
-    exponents: list[float] = [exponent for exponent in range(low, high + 1) if exponent % stride == 0]
-    labels = [f"$10^{{{exponent}}}$" for exponent in exponents]
-    has_zero = 0 in values
+    ticks = {10.0**exponent: f"$10^{{{exponent}}}$" for exponent in range(low, high + 1) if exponent % stride == 0}
     zero = low - 0.8 * stride
-    if has_zero:
-        exponents, labels = [zero, *exponents], ["0", *labels]
-    start = (zero if has_zero else low) - 0.02 * (high - low)
-    ax.set(
-        **{
-            f"{which}scale": "log",
-            f"{which}ticks": [10.0**exponent for exponent in exponents],
-            f"{which}ticklabels": labels,
-            f"{which}lim": (10.0**start, 10.0 ** (high + 0.02 * (high - low))),
-        }
-    )
+    if 0 in values:
+        ticks[10.0**zero] = "0"
+    start, margin = zero if 0 in values else low, 0.02 * (high - low)
+    limits = (10.0 ** (start - margin), 10.0 ** (high + margin))
+    ax.set(**{f"{which}scale": "log", f"{which}ticks": [*ticks], f"{which}lim": limits})
+    ax.set(**{f"{which}ticklabels": ticks.values()})
     ax.minorticks_off()
     return float(10.0**zero)
