@@ -44,6 +44,7 @@ def loss(history: Sequence[HistoryRow], *, seq_length: int, vocabulary_size: int
     if validation:
         last = list(validation.values())[-1]
         labels.append((last, f"Validation {last:.1f}", INK))
+
     lowest = -math.inf
     for place, text, color in sorted(labels):  # to the right of the curves, from below, none on another
         place = max(place, lowest)
@@ -52,12 +53,12 @@ def loss(history: Sequence[HistoryRow], *, seq_length: int, vocabulary_size: int
     label = f"Uniform model: {T} ln {K} = {uniform:.1f}"
     box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # a loss that never falls lies behind
     note(ax, label, (end, uniform), (-2, 4), ha="right", color=GREY, bbox=box)
+
     ax.set(xlabel="Training step", ylabel="Loss (nats per window)")
     ax.grid(axis="y")
     bit = T * math.log(2)  # of a character, in nats per window
-    right = ax.secondary_yaxis(
-        "right", functions=(lambda nats: np.divide(nats, bit), lambda bits: np.multiply(bits, bit))
-    )
+    conversions = (lambda nats: np.divide(nats, bit), lambda bits: np.multiply(bits, bit))
+    right = ax.secondary_yaxis("right", functions=conversions)
     right.set_ylabel("Bits per character")
     right.spines["right"].set_visible(True)
     headline(figure, _finding(smooth_losses, end))
