@@ -39,7 +39,7 @@ from charloom.core.common.records import (
     WorstEntry,
 )
 from charloom.core.common.reference import REFERENCE
-from charloom.core.gradcheck import SWEEP_STEPS
+from charloom.core.gradcheck.check import SWEEP_STEPS
 from charloom.stages import plot
 
 ROOT = Path(__file__).parents[1]
