@@ -138,8 +138,7 @@ def require_memory(needed: int, purpose: str, advice: str) -> None:
         raise EnvironmentFault(f"{purpose} needs about {sizes}; {advice}")
 
 
-blas_threads = threadpool_limits
-"""A context in which BLAS takes this number of threads."""
+blas_threads = threadpool_limits  # a context in which BLAS takes this number of threads
 
 
 def start_worker(threads: int = 1) -> None:

@@ -68,10 +68,6 @@ class Artifact:
         """Its path in the stage's own folder `out`."""
         return out / self.name.partition("/")[2]
 
-    def read_bytes(self, inp: Path) -> bytes:
-        """Its content. Raises StateError where it is missing."""
-        return self._parsed(inp, Path.read_bytes)
-
     def write_bytes(self, out: Path, content: bytes) -> None:
         """Replace its content."""
         with replacing(self.path(out)) as file:
