@@ -40,7 +40,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             os.chmod(file.name, 0o644)
             os.replace(file.name, path)
         except BaseException:
-            os.unlink(file.name)
+            Path(file.name).unlink(missing_ok=True)
             raise
     if os.name == "posix":
         folder = os.open(path.parent, os.O_RDONLY)
