@@ -31,6 +31,13 @@ _ROOT = Path(__file__).parents[1]
 TENSORS = ("U", "W", "V", "b", "c")
 ROWS = 300  # of the history; with their bits, more points than MLflow takes at once
 SEQ_LENGTH = 25
+MLFLOW_WARNINGS = [
+    # MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    # MLflow's connections to a database live as long as the process.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 # A picture of one pixel.
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154789c63f8cfc00000030101"

@@ -289,7 +289,7 @@ def test_an_interrupt_while_writing_leaves_the_old_file_whole_and_no_other(
     def interrupt(*arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(archive, "_write_npz", interrupt)
+    monkeypatch.setattr(np.lib.format, "write_array", interrupt)
     with pytest.raises(KeyboardInterrupt):
         archive.save(path, "checkpoint", {"W": np.zeros(9)}, {})
     assert path.read_bytes() == before

@@ -200,7 +200,7 @@ def test_a_missing_prime_file_is_named(trained: Project) -> None:
 
 def test_characters_that_the_model_does_not_know_are_listed(trained: Project) -> None:
     ended = trained.try_stage("synthesize", "synthesize.prime='a € b ß'", "out=artifacts/synthesize")
-    ended.assert_one_error(DATA, "synthesize.prime has 'ß', '€' not among", "synthesize.on_unknown=skip")
+    ended.assert_one_error(DATA, "the prompt has 'ß', '€' not among", "synthesize.on_unknown=skip")
     assert not (trained.root / "artifacts/synthesize").exists()
 
 

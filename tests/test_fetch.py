@@ -21,6 +21,13 @@ from charloom.core.common.errors import ConfigError, DataError, EnvironmentFault
 TEXT = b"To be, or not to be, that is the question.\n" * 4000  # several of the downloader's pieces
 
 
+class Terminal(io.StringIO):
+    """A standard error that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 class Server(ThreadingHTTPServer):
     """Answers each request with the next of `answers`, the last one for ever, and counts the requests."""
 
@@ -74,6 +81,7 @@ def server() -> Iterator[Server]:
         server.closing.set()
         server.shutdown()
         thread.join()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # each command sets its own
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +96,7 @@ def project(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> 
     small = fetch.Published(server.url, hashlib.sha256(TEXT).hexdigest(), "small.txt")
     monkeypatch.setitem(fetch.CORPORA, "small", small)
     monkeypatch.setattr(fetch, "_TIMEOUT", (5.0, 5.0))
-    monkeypatch.setattr(fetch, "_PAUSE", 0.0)
+    monkeypatch.setattr("pooch.core.time.sleep", lambda seconds: None)  # between attempts
     return root
 
 
@@ -125,10 +133,6 @@ def test_nothing_is_written_to_standard_error_that_is_not_a_terminal(capsys: pyt
 
 
 def test_a_terminal_sees_the_progress_up_to_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     assert fetch.main(["small"]) == 0
@@ -137,10 +141,6 @@ def test_a_terminal_sees_the_progress_up_to_all_of_it(monkeypatch: pytest.Monkey
 
 
 def test_a_failure_on_a_terminal_starts_a_line_of_its_own(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     server.answers = ["cut"]
@@ -217,7 +217,7 @@ FAILURES = [
     ("cut", 3, EnvironmentFault.exit_code, "could not be downloaded (IncompleteRead(86000 bytes read, 86000 more"),
     ("stall", 3, EnvironmentFault.exit_code, "could not be downloaded (timed out)"),
     ("hang", 3, EnvironmentFault.exit_code, "could not be downloaded (timed out)"),
-    ("404", 1, EnvironmentFault.exit_code, "could not be downloaded (the server answered 404 Not Found)"),
+    ("404", 3, EnvironmentFault.exit_code, "could not be downloaded (the server answered 404 Not Found)"),
     ("503", 3, EnvironmentFault.exit_code, "could not be downloaded (the server answered 503 Service Unavailable)"),
 ]
 
@@ -356,7 +356,7 @@ def test_an_interrupt_ends_with_130_and_leaves_nothing(project: Path, server: Se
         _, err = process.communicate(timeout=30)
     assert len(half_written) == 1
     assert process.returncode == 130
-    assert err == "charloom: error: interrupted; nothing was kept, run the command again\n"
+    assert err == "charloom: error: ended by SIGINT\n"
     assert downloads(project) == {}
 
 

@@ -11,17 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from charloom.adapters import tracking
-from charloom.adapters.sweeps import runs
-from tests.results import enter_project, make_config, make_result
+from charloom.adapters import sweeps, tracking
+from tests.results import MLFLOW_WARNINGS, enter_project, make_config, make_result
 
-pytestmark = [
-    # MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    # MLflow's connections to a database live as long as the process.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = MLFLOW_WARNINGS
 
 _CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 _FLAGS = (
@@ -47,9 +40,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
         inp = make_result(root / "artifacts")
         config = make_config()
         result = tracking.hash_result(config, inp)
-        parent = runs.open_parent(config.tracking, "a sweep")
+        parent = sweeps.open_parent(config.tracking, "a sweep")
         tracking.record(config, inp, result, parent=parent)
-        runs.close_parent(config.tracking, parent, [{"job": 0, "overrides": "seed=1", "smooth_loss": 38.4}])
+        sweeps.close_parent(config.tracking, parent, [{"job": 0, "overrides": "seed=1", "smooth_loss": 38.4}])
         recorded = tracking.record(config, inp, result)
         assert recorded is not None
         environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "src")}

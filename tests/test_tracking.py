@@ -13,24 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from charloom.adapters import tracking, ui
+from charloom.adapters import sweeps, tracking, ui
 from charloom.adapters.configuration import Config, TrackingConfig, flatten
-from charloom.adapters.sweeps import runs
 from charloom.core.common.errors import EnvironmentFault, StateError
 from charloom.stages import track
-from tests.results import ROWS, SEQ_LENGTH, TENSORS, enter_project, make_config, make_result
+from tests.results import MLFLOW_WARNINGS, ROWS, SEQ_LENGTH, TENSORS, enter_project, make_config, make_result
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-pytestmark = [
-    # MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    # MLflow's connections to a database live as long as the process.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = MLFLOW_WARNINGS
 
 
 @pytest.fixture
@@ -166,7 +159,7 @@ def test_a_file_that_is_not_whole_is_a_state_error_and_leaves_no_run(project: Pa
 def test_what_a_kill_left_half_way_is_replaced_by_one_finished_run(project: Path, result: Path, status: str) -> None:
     config = make_config()
     fingerprint = tracking.hash_result(config, result).result
-    parent = runs.open_parent(config.tracking, "makes the experiment")
+    parent = sweeps.open_parent(config.tracking, "makes the experiment")
     client = _client(project)
     experiment = client.get_experiment_by_name("charloom")
     assert experiment is not None
@@ -177,7 +170,7 @@ def test_what_a_kill_left_half_way_is_replaced_by_one_finished_run(project: Path
     (run,) = _runs(client, **{"charloom.result": fingerprint})
     assert run.info.run_id == recorded.run_id != zombie.info.run_id
     _assert_holds(client, recorded.run_id, config, result)
-    runs.close_parent(config.tracking, parent, [])
+    sweeps.close_parent(config.tracking, parent, [])
 
 
 @pytest.mark.parametrize(("raised", "status"), [(OSError("no space left"), "FAILED"), (KeyboardInterrupt(), "KILLED")])
@@ -225,7 +218,7 @@ def test_four_processes_can_record_into_a_database_that_is_not_there_yet(project
 def test_a_sweep_is_a_parent_with_its_runs_and_its_table(project: Path, result: Path) -> None:
     config, other = make_config(), make_config(learning_rate=0.05)
     alone = _record(config, result)
-    parent = runs.open_parent(config.tracking, "optimizer.learning_rate=0.1,0.05,1e9")
+    parent = sweeps.open_parent(config.tracking, "optimizer.learning_rate=0.1,0.05,1e9")
     assert parent is not None
     client = _client(project)
     assert client.get_run(parent).info.status == "RUNNING"
@@ -234,10 +227,9 @@ def test_a_sweep_is_a_parent_with_its_runs_and_its_table(project: Path, result: 
     assert children[0].run_id != alone.run_id
     assert not _record(config, result, parent=parent).new
     message = "a parameter is no longer finite at step 7; lower optimizer.learning_rate"
-    failed = runs.record_failure(make_config(learning_rate=1e9), message, parent=parent)
-    assert failed is not None
+    sweeps.record_failure(make_config(learning_rate=1e9), message, parent=parent)
 
-    runs.close_parent(
+    sweeps.close_parent(
         config.tracking,
         parent,
         [
@@ -257,8 +249,8 @@ def test_a_sweep_is_a_parent_with_its_runs_and_its_table(project: Path, result: 
     assert table["data"][2] == ["2", "optimizer.learning_rate=1e9", "", message]
 
     under = _runs(client, **{"mlflow.parentRunId": parent})
-    assert {run.info.run_id for run in under} == {*(child.run_id for child in children), failed}
-    failure = client.get_run(failed)
+    (failure,) = (run for run in under if "charloom.error" in run.data.tags)
+    assert {run.info.run_id for run in under} == {*(child.run_id for child in children), failure.info.run_id}
     assert failure.info.status == "FAILED"
     assert failure.data.tags["charloom.error"] == message
     assert failure.data.params["optimizer.learning_rate"] == "1000000000.0"
@@ -273,9 +265,9 @@ def test_off_sends_nothing_but_still_writes_the_fingerprint(
     written = json.loads((project / "track/result.json").read_text())
     whole = tracking.hash_result(config, result)
     assert written == {"result": whole.result, "files": whole.files}
-    assert runs.open_parent(config.tracking, "sweep") is None
-    assert runs.record_failure(config, "message") is None
-    runs.close_parent(config.tracking, None, [])
+    assert sweeps.open_parent(config.tracking, "sweep") is None
+    sweeps.record_failure(config, "message")
+    sweeps.close_parent(config.tracking, None, [])
     assert sorted(path.name for path in project.iterdir()) == ["artifacts", "conf", "params.yaml", "track"]
 
 

@@ -7,21 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from charloom.adapters import tracking
+from charloom.adapters import sweeps, tracking
 from charloom.adapters.configuration import Config, TrackingConfig
-from charloom.adapters.sweeps import runs
 from charloom.adapters.tracking import store
 from charloom.core.common.errors import EnvironmentFault
 from charloom.stages import track
-from tests.results import enter_project, make_config, make_result
+from tests.results import MLFLOW_WARNINGS, enter_project, make_config, make_result
 
-pytestmark = [
-    # MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    # MLflow's connections to a database live as long as the process.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = MLFLOW_WARNINGS
 
 
 @pytest.fixture
@@ -115,7 +108,7 @@ def test_a_server_that_is_gone_costs_seconds_and_one_line(
         with pytest.raises(EnvironmentFault) as caught:
             track.run(config, result, project / "track")
         assert time.monotonic() - before < 15
-        assert runs.open_parent(config.tracking, "sweep") is None
+        assert sweeps.open_parent(config.tracking, "sweep") is None
     said = str(caught.value)
     assert "\n" not in said
     assert "Connection refused" in said
@@ -138,6 +131,6 @@ def test_a_server_that_hangs_is_given_up(project: Path, result: Path, monkeypatc
 def test_the_wait_for_a_server_is_bounded_by_default(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"):
         monkeypatch.delenv(name, raising=False)
-    runs.close_parent(make_config().tracking, runs.open_parent(make_config().tracking, "any"), [])
+    sweeps.close_parent(make_config().tracking, sweeps.open_parent(make_config().tracking, "any"), [])
     assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "5"
     assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "1"

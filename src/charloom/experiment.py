@@ -17,7 +17,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from charloom.adapters import sweeps as sweep
+from charloom.adapters import sweeps
 from charloom.adapters.command import end_with_parent, environment_fault, exit_code
 from charloom.adapters.configuration import Config, load, project_root
 from charloom.adapters.configuration.composition import Composed, from_composed, one_line_errors, register, unchecked
@@ -44,7 +44,7 @@ def _main() -> None:
 
     with one_line_errors():
         if {"-m", "--multirun"} & set(arguments):
-            with sweep.sweep(overrides) as folder:
+            with sweeps.sweep(overrides) as folder:
                 sys.argv.append(f"hydra.sweep.dir='{folder}'")
                 run()
         else:
@@ -71,7 +71,7 @@ def _job(composed: Composed, failures: list[CharloomError]) -> float:
     except (CharloomError, OSError, MemoryError) as error:
         failure = error if isinstance(error, CharloomError) else environment_fault(error)
         if hydra_config.mode == RunMode.MULTIRUN:
-            sweep.note_failure(folder, unchecked(composed, default_out=str(folder)), failure)
+            sweeps.note_failure(folder, unchecked(composed, default_out=str(folder)), failure)
         else:
             failures.append(failure)
         return math.inf
@@ -85,7 +85,7 @@ def run_stages(config: Config) -> float:
     folder = Path(config.out)
     for stage in (prepare, gradcheck, train, synthesize, plot):
         stage.run(config, folder, folder / stage.__name__.rpartition(".")[2])
-    track.run(config, folder, folder / "track", sweep.parent_run())
+    track.run(config, folder, folder / "track", sweeps.parent_run())
     metrics = artifacts.METRICS.read(folder)
     return metrics.validation_nats_per_char or metrics.nats_per_char
 

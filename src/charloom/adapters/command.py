@@ -37,6 +37,10 @@ class Interrupted(BaseException):
         self.exit_code = 128 + signum
 
 
+def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+    raise Interrupted(signum)
+
+
 def stage_main(run: Callable[[Config, Path, Path], None]) -> NoReturn:
     """Run a stage with the overrides of the command line, and exit.
 
@@ -58,29 +62,27 @@ def exit_code(work: Callable[[], None]) -> int:
 
     Any other exception passes, and ends in a traceback: that is a bug to report.
     """
-    _end_with_dvc()
-    _on_terminate_raise()
+    if "DVC_STAGE" in os.environ:
+        end_with_parent()  # a DVC that is ended by a signal would leave this stage running
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _interrupt)
     _prepare_stdout()
     try:
         work()
         sys.stdout.flush()  # while an error can still be caught; at the interpreter's end it would be a traceback
-    except CharloomError as error:
-        return _say(error, error.exit_code)
-    except Interrupted as error:
-        return _say(error, error.exit_code)
+        return 0
+    except (CharloomError, Interrupted) as error:
+        failure = error
     except KeyboardInterrupt:
-        return _say("ended by SIGINT", 128 + signal.SIGINT)
+        failure = Interrupted(signal.SIGINT)
     except BrokenPipeError:  # the reader of our output has gone, as `| head` does
-        _drop_stdout()
+        _finish_stdout()
         return 128 + signal.SIGPIPE
     except (OSError, MemoryError) as error:
-        try:
-            sys.stdout.flush()
-        except OSError:
-            _drop_stdout()
-        fault = environment_fault(error)
-        return _say(fault, fault.exit_code)
-    return 0
+        _finish_stdout()
+        failure = environment_fault(error)
+    print(f"charloom: error: {failure}", file=sys.stderr)
+    return failure.exit_code
 
 
 def environment_fault(error: OSError | MemoryError) -> EnvironmentFault:
@@ -101,7 +103,7 @@ def held_back_signals() -> Iterator[Callable[[], None]]:
 
     def receive(signum: int, frame: FrameType | None) -> None:
         if received:
-            raise Interrupted(signum)
+            _interrupt(signum, frame)
         received.append(signum)
 
     def check() -> None:
@@ -119,14 +121,6 @@ def held_back_signals() -> Iterator[Callable[[], None]]:
             signal.signal(signum, handler)
 
 
-def _on_terminate_raise() -> None:
-    def terminate(signum: int, frame: FrameType | None) -> None:
-        raise Interrupted(signum)
-
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, terminate)
-
-
 def end_with_parent() -> None:
     """Have this process ended by SIGTERM when its parent ends; on Linux only, elsewhere it does nothing."""
     if sys.platform == "linux":
@@ -140,17 +134,11 @@ def require_memory(needed: int, purpose: str, advice: str) -> None:
     """
     available = psutil.virtual_memory().available
     if needed > available:
-        needed_GiB, available_GiB = needed / 2**30, available / 2**30
-        raise EnvironmentFault(
-            f"{purpose} needs about {needed_GiB:.1f} GiB of memory and {available_GiB:.1f} GiB are free; {advice}"
-        )
+        sizes = f"{needed / 2**30:.1f} GiB of memory and {available / 2**30:.1f} GiB are free"
+        raise EnvironmentFault(f"{purpose} needs about {sizes}; {advice}")
 
 
-@contextmanager
-def blas_threads(number: int) -> Iterator[None]:
-    """A context in which BLAS takes this number of threads."""
-    with threadpool_limits(number):
-        yield
+blas_threads = threadpool_limits  # a context in which BLAS takes this number of threads
 
 
 def start_worker(threads: int = 1) -> None:
@@ -167,12 +155,6 @@ def start_worker(threads: int = 1) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _end_with_dvc() -> None:
-    """End this stage with the DVC that runs it, which would leave it running when it is ended by a signal."""
-    if "DVC_STAGE" in os.environ:
-        end_with_parent()
-
-
 def _prepare_stdout() -> None:
     """Let neither the terminal's encoding nor a closed output end the work."""
     if sys.stdout is None:
@@ -181,11 +163,9 @@ def _prepare_stdout() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def _drop_stdout() -> None:
-    """Discard what is still to be written."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _say(message: object, code: int) -> int:
-    print(f"charloom: error: {message}", file=sys.stderr)
-    return code
+def _finish_stdout() -> None:
+    """Write what is still to be written, or discard it."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -4,10 +4,9 @@ The only module that knows pooch. Knows nothing about the content of a text.
 """
 
 import argparse
+import re
 import shlex
-import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -16,8 +15,9 @@ import pooch
 import requests
 from tqdm import tqdm
 
+from charloom.adapters.command import exit_code
 from charloom.adapters.configuration import project_root
-from charloom.core.common.errors import CharloomError, ConfigError, DataError, EnvironmentFault
+from charloom.core.common.errors import ConfigError, DataError, EnvironmentFault
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,14 @@ CORPORA = {
     )
 }
 
+_FOLDER = Path("data/downloads")  # in the project
 _TIMEOUT = (10.0, 20.0)  # seconds to connect, and between two pieces of data
-_ATTEMPTS = 3
-_PAUSE = 1.0  # seconds between attempts
-_INVALID_URL = (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL, requests.exceptions.MissingSchema)
+_RETRIES = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command `python -m charloom.fetch`; its exit code."""
+    return exit_code(lambda: _run(argv))
 
 
 def fetch(corpus: Published, folder: Path, *, url: str | None = None) -> bool:
@@ -52,21 +56,27 @@ def fetch(corpus: Published, folder: Path, *, url: str | None = None) -> bool:
     """
     target = folder / corpus.file_name
     source = corpus.url if url is None else url
-    download = _downloader(corpus)
+    if not re.match("https?://[^/]", source):
+        raise ConfigError(f"--url must be an http or https address, got {source!r}")
+
+    def download(url: str, file: str, caller: object) -> None:
+        # pooch asks for bool(bar), which is an error without a total: 1 stands in until the server names one.
+        with tqdm(total=1, unit="B", unit_scale=True, ncols=79, disable=None) as bar:  # None: off a terminal
+            headers = {"Accept-Encoding": "identity"}  # the bar counts the file's own bytes
+            pooch.HTTPDownloader(progressbar=bar, timeout=_TIMEOUT, headers=headers)(url, file, caller)
+        if (found := pooch.file_hash(file)) != corpus.sha256:
+            raise DataError(
+                f"{url} is not the published {corpus.file_name}: sha256 must be {corpus.sha256}, "
+                f"got {found}; nothing was kept, give another mirror with --url"
+            )
+
     pooch.get_logger().setLevel("WARNING")  # the command says itself what happened
     try:
         if target.exists() and pooch.file_hash(str(target)) == corpus.sha256:
             return False
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                pooch.retrieve(source, corpus.sha256, corpus.file_name, folder, downloader=download)
-                break
-            except requests.RequestException as error:
-                if attempt == _ATTEMPTS or not _is_transient(error):
-                    raise
-                time.sleep(_PAUSE)
-    except _INVALID_URL as error:
-        raise ConfigError(f"--url must be an http or https address, got {source!r} ({_reason(error)})") from error
+        pooch.Pooch(
+            folder, "", {corpus.file_name: corpus.sha256}, {corpus.file_name: source}, retry_if_failed=_RETRIES
+        ).fetch(corpus.file_name, downloader=download)
     except (requests.RequestException, ValueError) as error:
         raise EnvironmentFault(
             f"{source} could not be downloaded ({_reason(error)}); check the network or give a mirror with --url"
@@ -76,35 +86,6 @@ def fetch(corpus: Published, folder: Path, *, url: str | None = None) -> bool:
             f"{target} could not be written ({_reason(error)}); make room for it or give another folder with --to"
         ) from error
     return True
-
-
-def _downloader(corpus: Published) -> Callable[[str, str, object], None]:
-    """The function that fills pooch's temporary file; it shows the progress and refuses other content."""
-
-    def download(url: str, file: str, _: object) -> None:
-        # pooch asks for bool(bar), which is an error without a total: 1 stands in until the server names one.
-        with tqdm(total=1, unit="B", unit_scale=True, ncols=79, disable=None) as bar:  # None: off a terminal
-            pooch.HTTPDownloader(
-                progressbar=bar,
-                chunk_size=1 << 16,
-                timeout=_TIMEOUT,
-                headers={"Accept-Encoding": "identity"},  # the bar counts the file's own bytes
-            )(url, file, None)
-        found = pooch.file_hash(file)
-        if found != corpus.sha256:
-            raise DataError(
-                f"{url} is not the published {corpus.file_name}: sha256 must be {corpus.sha256}, "
-                f"got {found}; nothing was kept, give another mirror with --url"
-            )
-
-    return download
-
-
-def _is_transient(error: requests.RequestException) -> bool:
-    """Whether trying again makes sense: after a time-out or a broken connection, not after a definite answer."""
-    if error.response is not None:
-        return error.response.status_code == 429 or error.response.status_code >= 500
-    return isinstance(error, (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError))
 
 
 def _reason(error: BaseException) -> str:
@@ -126,41 +107,15 @@ def _run(argv: Sequence[str] | None) -> None:
     names = ", ".join(CORPORA)
     parser = _Parser(prog="python -m charloom.fetch", description="Download a published corpus and check its sha256.")
     parser.add_argument("name", help=f"one of: {names}")
-    parser.add_argument(
-        "--to", type=Path, metavar="FOLDER", help="the folder to download to; default: the project's data/downloads"
-    )
+    parser.add_argument("--to", type=Path, metavar="FOLDER", help=f"default: {_FOLDER} in the project")
     parser.add_argument("--url", help="a mirror to download from; the content must be the same")
     arguments = parser.parse_args(argv)
     if arguments.name not in CORPORA:
         raise ConfigError(f"the name of a corpus must be one of {names}, got {arguments.name!r}")
 
     corpus = CORPORA[arguments.name]
-    folder = (arguments.to or project_root() / "data" / "downloads").resolve()
-    target = folder / corpus.file_name
-    if fetch(corpus, folder, url=arguments.url):
-        print(f"downloaded to {target}, sha256 as published")
-    else:
-        print(f"already there: {target}, sha256 as published")
-    setting = shlex.quote(f"data.path={_as_in_params(target)}")
-    print(f"train on it: python -m charloom.experiment {setting}")
-
-
-def _as_in_params(path: Path) -> str:
-    """As a value of `data.path`: relative to the project's root if the file is below it."""
-    try:
-        return path.relative_to(project_root()).as_posix()
-    except (ConfigError, ValueError):  # no project here, or the file is outside it
-        return path.as_posix()
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command `python -m charloom.fetch`; its exit code."""
-    try:
-        _run(argv)
-    except CharloomError as error:
-        print(f"charloom: error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("charloom: error: interrupted; nothing was kept, run the command again", file=sys.stderr)
-        return 130  # 128 + SIGINT
-    return 0
+    folder = arguments.to.resolve() if arguments.to else project_root() / _FOLDER
+    state = "downloaded to" if fetch(corpus, folder, url=arguments.url) else "already there:"
+    print(f"{state} {folder / corpus.file_name}, sha256 as published")
+    path = (folder if arguments.to else _FOLDER) / corpus.file_name  # data.path is taken from the project's root
+    print(f"train on it: python -m charloom.experiment {shlex.quote(f'data.path={path}')}")

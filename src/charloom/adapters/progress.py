@@ -2,7 +2,6 @@
 
 import sys
 import time
-from types import TracebackType
 
 from tqdm import tqdm
 
@@ -16,14 +15,14 @@ class Progress:
     """A context around the updates of a training that ends at step `steps` at the latest."""
 
     def __init__(self, training: Training, steps: int) -> None:
-        self._training, self._steps = training, steps
+        self._training = training
         self._first_step, self._first_progress, self._started = training.step, training.progress, time.monotonic()
         self._last_line = self._started
         self._bar = tqdm(
             total=steps,
             initial=training.step,
             unit="step",
-            disable=not sys.stderr.isatty(),
+            disable=None,  # where standard error is not a terminal
             mininterval=0.2,
             bar_format="{percentage:3.0f}% |{bar}| step {n:,}/{total:,} · {postfix} · {remaining} left",
         )
@@ -31,11 +30,9 @@ class Progress:
     def __enter__(self) -> "Progress":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.close()
-        self._print(f"step {self._training.step:,}: ", f", {self._seconds():.0f} s")
+        print(f"step {self._training.step:,}: {self._figures(', ')}, {self._seconds():.0f} s", file=sys.stderr)
 
     def advance(self) -> None:
         """Show that one more training step is done."""
@@ -43,28 +40,24 @@ class Progress:
         if step % _STEPS_BETWEEN_CHECKS:
             return
         if not self._bar.disable:
-            smooth_loss = f"smooth loss {self._training.smooth_loss:.2f}"
-            self._bar.set_postfix_str(f"{smooth_loss} · {self._rate():,.0f} characters/s", refresh=False)
+            self._bar.set_postfix_str(self._figures(" · "), refresh=False)
             self._bar.update(step - self._bar.n)
         elif time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
             self._last_line, progress = time.monotonic(), self._training.progress
             left = self._seconds() * (1 - progress) / max(progress - self._first_progress, 1e-9)
-            self._print(f"step {step:,}/{self._steps:,}: ", f", {left:.0f} s left")
+            print(f"step {step:,}/{self._bar.total:,}: {self._figures(', ')}, {left:.0f} s left", file=sys.stderr)
 
     def tell_validation(self, loss: float) -> None:
         """Show a validation loss, in nats per character, on a terminal."""
         if not self._bar.disable:
             self._bar.write(f"step {self._training.step:,}: validation {loss:.3f} nats/character")
 
-    def _print(self, before: str, after: str) -> None:
-        smooth_loss = f"smooth loss {self._training.smooth_loss:.2f}"
-        print(f"{before}{smooth_loss}, {self._rate():,.0f} characters/s{after}", file=sys.stderr, flush=True)
+    def _figures(self, separator: str) -> str:
+        """The smooth loss and the characters per second, of all streams."""
+        training = self._training
+        chars = (training.step - self._first_step) * training.seq_length * training.state.shape[2]
+        rate = chars / max(self._seconds(), 1e-9)
+        return f"smooth loss {training.smooth_loss:.2f}{separator}{rate:,.0f} characters/s"
 
     def _seconds(self) -> float:
         return time.monotonic() - self._started
-
-    def _rate(self) -> float:
-        """Characters per second, of all streams."""
-        training = self._training
-        chars: int = (training.step - self._first_step) * training.seq_length * training.state.shape[2]
-        return chars / max(self._seconds(), 1e-9)

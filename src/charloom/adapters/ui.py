@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 import webbrowser
 from collections.abc import Iterator
@@ -23,6 +22,8 @@ from charloom.core.common.errors import ConfigError, EnvironmentFault
 
 # What the list of runs shows, under the name by which the page finds it among the experiment's tags.
 _VIEW_NAME = "charloom"
+_METRICS = ("smooth_loss", "validation_bits_per_char")
+_PARAMETERS = ("model.cell", "model.hidden_size", "optimizer.name", "optimizer.learning_rate", "train.steps")
 _VIEW = {
     "searchFilter": "",
     "orderByKey": "attributes.start_time",
@@ -31,15 +32,7 @@ _VIEW = {
     "lifecycleFilter": "Active",
     "datasetsFilter": [],
     "modelVersionFilter": "All Runs",
-    "selectedColumns": [
-        "metrics.`smooth_loss`",
-        "metrics.`validation_bits_per_char`",
-        "params.`model.cell`",
-        "params.`model.hidden_size`",
-        "params.`optimizer.name`",
-        "params.`optimizer.learning_rate`",
-        "params.`train.steps`",
-    ],
+    "selectedColumns": [f"metrics.`{name}`" for name in _METRICS] + [f"params.`{name}`" for name in _PARAMETERS],
 }
 
 
@@ -52,23 +45,20 @@ def main() -> NoReturn:
     given = parser.parse_args()
 
     def work() -> None:
-        tracking = load(given.overrides).tracking
-        if tracking.mode == "off":
-            raise ConfigError(
-                "tracking.mode must be sqlite or server to have runs to show, got off; try tracking=sqlite"
-            )
-        serve(tracking, port=given.port, browser=not given.no_browser)
+        serve(load(given.overrides).tracking, port=given.port, browser=not given.no_browser)
 
     sys.exit(exit_code(work))
 
 
-def serve(tracking: TrackingConfig, *, port: int | None = None, browser: bool = True) -> NoReturn:
+def serve(tracking: TrackingConfig, *, port: int | None = None, browser: bool = True) -> None:
     """Show MLflow's pages, on the experiment's runs, until a signal ends it.
 
-    `port` is the first free one from 5000 where it is None. Where the runs are on a server, its page is
-    opened. Ends by SystemExit, 130 for Ctrl-C. Raises EnvironmentFault where the port is taken or the server
-    does not start.
+    `port` is the first free one from 5000 where it is None. Where the runs are on a server, its page is opened and
+    nothing is served. Ends by SystemExit, 130 for Ctrl-C. Raises ConfigError where tracking is off, EnvironmentFault
+    where the port is taken or the server does not start.
     """
+    if tracking.mode == "off":
+        raise ConfigError("tracking.mode must be sqlite or server to have runs to show, got off; try tracking=sqlite")
     with opened(tracking, "its pages cannot be shown") as store:
         empty = not store.client.search_runs([store.experiment_id], max_results=1)
         store.client.set_experiment_tag(store.experiment_id, f"mlflow.sharedViewState.{_VIEW_NAME}", json.dumps(_VIEW))
@@ -76,8 +66,7 @@ def serve(tracking: TrackingConfig, *, port: int | None = None, browser: bool = 
         print("There are no runs yet; `make repro` or `python -m charloom.experiment` makes the first.", flush=True)
     view = f"#/experiments/{store.experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={_VIEW_NAME}"
     if store.address.uri.startswith(("http://", "https://")):
-        _show(f"{str(store.address).rstrip('/')}/{view}", browser)
-        raise SystemExit(0)
+        return _show(f"{str(store.address).rstrip('/')}/{view}", browser)
     port = _free_port(port)
     address = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryFile() as log, _server(store.address, port, log) as server:
@@ -97,7 +86,7 @@ def _server(address: Address, port: int, log: IO[bytes]) -> Iterator[subprocess.
     here = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     server = subprocess.Popen(
         [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", address.uri, *files, *here],
-        env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"},
+        env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
         stdout=log,
         stderr=log,
         start_new_session=True,  # so that Ctrl-C reaches this process alone, which then ends the whole group
@@ -105,18 +94,15 @@ def _server(address: Address, port: int, log: IO[bytes]) -> Iterator[subprocess.
     try:
         yield server
     finally:
-        with suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            server.wait(5)
-        with suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
+        for signum in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(server.pid, signum)
+                server.wait(5)
 
 
 def _wait_until_up(server: subprocess.Popen[bytes], address: str, log: IO[bytes]) -> None:
     for _ in range(600):
-        with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(f"{address}/health", timeout=2):
+        with suppress(OSError), urllib.request.urlopen(f"{address}/health", timeout=2):
             return
         if server.poll() is not None:
             raise EnvironmentFault(f"MLflow's server did not start ({_last_line(log)})")
@@ -132,17 +118,15 @@ def _last_line(log: IO[bytes]) -> str:
 
 def _show(page: str, browser: bool) -> None:
     print(f"MLflow: {page}", flush=True)
-    has_display = sys.platform == "darwin" or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
-    if browser and has_display:  # without a display, webbrowser would start a text browser in this terminal
+    # Without a display, webbrowser would start a text browser in this terminal.
+    if browser and (sys.platform == "darwin" or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()):
         with suppress(webbrowser.Error):
             webbrowser.open(page)
 
 
 def _free_port(wanted: int | None) -> int:
-    for port in [wanted] if wanted is not None else range(5000, 5100):
-        with socket.socket() as probe, suppress(OSError, OverflowError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
+    for port in range(5000, 5100) if wanted is None else [wanted]:
+        with suppress(OSError, OverflowError), socket.create_server(("127.0.0.1", port)) as probe:
             return int(probe.getsockname()[1])
     if wanted is None:
         raise EnvironmentFault("the ports from 5000 to 5099 are all taken; choose a free one with --port")

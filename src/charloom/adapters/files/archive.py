@@ -9,7 +9,7 @@ import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -27,15 +27,9 @@ def save(path: Path, kind: str, arrays: Mapping[str, Array], values: Mapping[str
     """
     metadata = {"format": FORMAT, "kind": kind, "sha256": _digest(arrays, values), "values": dict(values)}
     text = np.frombuffer(json.dumps(metadata).encode(), np.uint8)
-    with replacing(path) as file:
-        _write_npz(file, {"metadata": text, **arrays})
-
-
-def _write_npz(file: IO[bytes], arrays: Mapping[str, Array]) -> None:
-    """What `np.savez` writes, but the same bytes in every version of Python: sizes are known beforehand."""
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, array in arrays.items():
-            member = io.BytesIO()
+    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, array in {"metadata": text, **arrays}.items():
+            member = io.BytesIO()  # whole before it is written, unlike np.savez: the bytes are those of every Python
             np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
             archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())
 
@@ -53,7 +47,7 @@ def load(path: Path, kind: str) -> tuple[dict[str, Array], dict[str, Any]]:
         with np.load(path, allow_pickle=False) as file:
             members = {name: file[name] for name in file.files}
         metadata = json.loads(members.pop("metadata").tobytes())
-        found_kind, version, values = metadata["kind"], metadata["format"], metadata["values"]
+        found, version, values = (metadata[key] for key in ("kind", "format", "values"))
         whole = _digest(members, values) == metadata["sha256"]
     except FileNotFoundError:
         raise StateError(f"there is no file {path}; run the train stage first") from None
@@ -63,12 +57,11 @@ def load(path: Path, kind: str) -> tuple[dict[str, Array], dict[str, Any]]:
         raise
     except Exception as error:  # on damaged bytes the readers of zip and npy raise almost anything
         raise StateError(f"{path} is not a whole {kind} file ({error}); take another copy or train again") from None
-    if found_kind != kind:
-        raise StateError(f"{path} holds a {found_kind}, not a {kind}")
+    if found != kind:
+        raise StateError(f"{path} holds a {found}, not a {kind}")
     if version != FORMAT:
-        raise StateError(
-            f"{path} has format {version}, and this version reads format {FORMAT}; use a newer version of charloom"
-        )
+        advice = "use a newer version of charloom"
+        raise StateError(f"{path} has format {version}, and this version reads format {FORMAT}; {advice}")
     if not whole:
         raise StateError(f"{path} does not match its own sha256; take another copy or train again")
     return members, values
@@ -76,8 +69,7 @@ def load(path: Path, kind: str) -> tuple[dict[str, Array], dict[str, Any]]:
 
 def _digest(arrays: Mapping[str, Array], values: Mapping[str, Any]) -> str:
     sha256 = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
-    for name in sorted(arrays):
-        array = arrays[name]
+    for name, array in sorted(arrays.items()):
         sha256.update(f"{name} {array.dtype.str} {array.shape}".encode())
         sha256.update(array.tobytes())
     return sha256.hexdigest()

@@ -19,7 +19,7 @@ from charloom.core.common.records import Summary
 from charloom.core.common.types import Ids
 from charloom.core.text.vocabulary import Vocabulary, code_points
 
-_PIECE = 1 << 22  # bytes read at once
+_PIECE = 1 << 22  # characters read at once
 _LAST_CODE_POINT = 0x10FFFF
 
 
@@ -37,14 +37,13 @@ def prepare(path: Path, out: Path, *, encoding: str, newline: str, validation_fr
     r"""Write the vocabulary, the ids and the summary of the text at `path` into the stage's folder `out`.
 
     `newline` is "universal" (\r\n and \r become \n) or "keep". The last `validation_fraction` (0 to 1) of the
-    characters, rounded to a whole number, is the validation text. The text is read twice, for its vocabulary and for
-    its ids, so that memory does not grow with it. Returns the summary. Raises DataError for a text that cannot be
-    trained on.
+    characters, rounded to a whole number, is the validation text. The file is read three times, for its vocabulary, its
+    hash and its ids, so that memory does not grow with it. Returns the summary. Raises DataError for a text that cannot
+    be trained on.
     """
     seen = np.zeros(_LAST_CODE_POINT + 1, bool)
     characters = 0
-    sha256 = hashlib.sha256()
-    for piece in _pieces(path, encoding, newline, sha256):
+    for piece in _pieces(path, encoding, newline):
         seen[code_points(piece)] = True
         characters += len(piece)
     vocabulary = Vocabulary("".join(map(chr, np.flatnonzero(seen))))
@@ -53,9 +52,8 @@ def prepare(path: Path, out: Path, *, encoding: str, newline: str, validation_fr
     if characters == 1:
         raise DataError(f"{path} has one character; give a text of at least two")
     if len(vocabulary) == 1:
-        raise DataError(
-            f"{path} has a single distinct character, {vocabulary.characters!r}, {characters} times; nothing to learn"
-        )
+        only = vocabulary.characters
+        raise DataError(f"{path} has a single distinct character, {only!r}, {characters} times; nothing to learn")
 
     validation_characters = round(characters * validation_fraction)
     if validation_characters == characters:
@@ -63,6 +61,8 @@ def prepare(path: Path, out: Path, *, encoding: str, newline: str, validation_fr
             f"data.validation_fraction={validation_fraction} leaves none of the {characters} characters for training; "
             "lower it"
         )
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256")
     summary = Summary(
         path=path.as_posix(),
         encoding=encoding,
@@ -73,7 +73,11 @@ def prepare(path: Path, out: Path, *, encoding: str, newline: str, validation_fr
         train_characters=characters - validation_characters,
         validation_characters=validation_characters,
     )
-    _write_ids(artifacts.IDS.path(out), vocabulary, characters, _pieces(path, encoding, newline))
+    with replacing(artifacts.IDS.path(out)) as ids:
+        header = {"descr": vocabulary.dtype.str, "fortran_order": False, "shape": (characters,)}
+        np.lib.format.write_array_header_1_0(ids, header)
+        for piece in _pieces(path, encoding, newline):
+            ids.write(vocabulary.encode(piece).tobytes())
     artifacts.VOCABULARY.write(out, list(vocabulary.characters))
     artifacts.SUMMARY.write(out, summary)
     return summary
@@ -120,48 +124,22 @@ def read_text(path: Path, *, encoding: str, newline: str = "universal", key: str
     return "".join(_pieces(path, encoding, newline, key=key))
 
 
-def _write_ids(path: Path, vocabulary: Vocabulary, characters: int, pieces: Iterator[str]) -> None:
-    with replacing(path) as file:
-        header = {
-            "descr": np.lib.format.dtype_to_descr(vocabulary.dtype),
-            "fortran_order": False,
-            "shape": (characters,),
-        }
-        np.lib.format.write_array_header_1_0(file, header)
-        for piece in pieces:
-            file.write(vocabulary.encode(piece).tobytes())
-
-
-def _pieces(
-    path: Path, encoding: str, newline: str, sha256: "hashlib._Hash | None" = None, key: str = "data.path"
-) -> Iterator[str]:
-    """The text in pieces of some megabytes; `sha256`, where given, is updated with the file's bytes."""
-    decoder = codecs.getincrementaldecoder(encoding)()
-    newlines = io.IncrementalNewlineDecoder(None, translate=newline == "universal")
-    consumed = 0
+def _pieces(path: Path, encoding: str, newline: str, key: str = "data.path") -> Iterator[str]:
+    """The text in pieces of some megabytes."""
     try:
         with path.open("rb") as file:
-            while True:
-                data = file.read(_PIECE)
-                if consumed == 0:
-                    _refuse_other_encodings(path, data, encoding)
-                if sha256 is not None:
-                    sha256.update(data)
-                pending = len(decoder.getstate()[0])
-                try:
-                    text = newlines.decode(decoder.decode(data, final=not data), final=not data)
-                except UnicodeDecodeError as error:
-                    at = consumed - pending + error.start
-                    raise DataError(
-                        f"{path} is not {encoding}: byte 0x{error.object[error.start]:02x} at offset {at} "
-                        f"({error.reason}); set data.encoding to the text's own"
-                    ) from None
-                except UnicodeError as error:  # UTF-16 without its byte-order mark
-                    raise DataError(f"{path} is not {encoding}: {error}; set data.encoding to the text's own") from None
-                yield text.removeprefix("\ufeff") if consumed == 0 else text
-                consumed += len(data)
-                if not data:
-                    return
+            _refuse_other_encodings(path, file.peek(4096)[:4096], encoding)
+            text = io.TextIOWrapper(file, encoding, newline=None if newline == "universal" else "")
+            try:
+                yield text.read(_PIECE).removeprefix("\ufeff")
+                while piece := text.read(_PIECE):
+                    yield piece
+            except UnicodeError as error:
+                problem = str(error)  # such as UTF-16 without its byte-order mark
+                if isinstance(error, UnicodeDecodeError):
+                    byte, at = error.object[error.start], file.tell() - len(error.object) + error.start
+                    problem = f"byte 0x{byte:02x} at offset {at} ({error.reason})"
+                raise DataError(f"{path} is not {encoding}: {problem}; set data.encoding to the text's own") from None
     except FileNotFoundError:
         raise DataError(f"there is no file {path}; set {key} to a text file") from None
     except IsADirectoryError:
@@ -174,15 +152,11 @@ def _refuse_other_encodings(path: Path, head: bytes, encoding: str) -> None:
     """Raise DataError for UTF-16 and UTF-32, which, read as UTF-8, give a misleading error or a text full of zeros."""
     if codecs.lookup(encoding).name not in ("utf-8", "utf-8-sig", "ascii", "iso8859-1", "cp1252"):
         return
-    head = head[:4096]
-    found = None
-    if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
-        found = "utf-32"
-    elif head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        found = "utf-16"
-    elif head[1::2].count(0) > len(head) // 4:
-        found = "utf-16-le"
-    elif head[::2].count(0) > len(head) // 4:
-        found = "utf-16-be"
-    if found:
+    signs = {
+        "utf-32": head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)),
+        "utf-16": head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)),
+        "utf-16-le": head[1::2].count(0) > len(head) // 4,
+        "utf-16-be": head[::2].count(0) > len(head) // 4,
+    }
+    if found := next((name for name, is_there in signs.items() if is_there), None):
         raise DataError(f"{path} looks like {found.upper()}, not {encoding}; set data.encoding={found}")

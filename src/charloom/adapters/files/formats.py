@@ -7,13 +7,13 @@ import csv
 import io
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, Generic, TypeVar
+from tempfile import NamedTemporaryFile
+from typing import IO, Generic, TypeVar
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -22,7 +22,6 @@ from charloom.core.common.errors import StateError
 from charloom.core.common.types import Ids
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 
 @contextmanager
@@ -33,17 +32,16 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     or the new, whole.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
+    with NamedTemporaryFile(dir=path.parent, prefix=path.name, suffix=".tmp", delete=False) as file:
+        try:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+            os.chmod(file.name, 0o644)
+            os.replace(file.name, path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
     if os.name == "posix":
         folder = os.open(path.parent, os.O_RDONLY)
         try:
@@ -70,34 +68,25 @@ class Artifact:
         """Its path in the stage's own folder `out`."""
         return out / self.name.partition("/")[2]
 
-    def read_bytes(self, inp: Path) -> bytes:
-        """Its content. Raises StateError where it is missing."""
-        return self._parsed(inp, Path.read_bytes)
-
     def write_bytes(self, out: Path, content: bytes) -> None:
         """Replace its content."""
         with replacing(self.path(out)) as file:
             file.write(content)
 
-    def _parsed(self, inp: Path, parse: Callable[[Path], R]) -> R:
+    def _parsed(self, inp: Path, parse: Callable[[Path], T]) -> T:
         """What `parse` makes of the file. Raises StateError where it is missing or `parse` rejects its content."""
         path = inp / self.name
         try:
             return parse(path)
         except FileNotFoundError:
-            raise StateError(
-                f"{path} is missing; run the {self.stage} stage first, or name its folder with inp="
-            ) from None
+            advice = f"run the {self.stage} stage first, or name its folder with inp="
+            raise StateError(f"{path} is missing; {advice}") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            problem = ": ".join([*map(str, first["loc"]), first["msg"]])
         except (ValueError, csv.Error) as error:
-            problem = " ".join(_problem(error).split())
-            raise StateError(f"{path} is damaged ({problem}); run the {self.stage} stage again") from None
-
-
-def _problem(error: Exception) -> str:
-    if not isinstance(error, ValidationError):
-        return str(error)
-    first = error.errors()[0]
-    return ": ".join([*map(str, first["loc"]), first["msg"]])
+            problem = str(error)
+        raise StateError(f"{path} is damaged ({' '.join(problem.split())}); run the {self.stage} stage again")
 
 
 @dataclass(frozen=True)
@@ -151,9 +140,8 @@ class Json(Typed[T]):
 
     def write(self, out: Path, value: T) -> None:
         """Replace the value."""
-        plain: Any = self._adapter.dump_python(value)
-        indent = 2 if isinstance(plain, dict) else None
-        self.write_bytes(out, (json.dumps(plain, indent=indent) + "\n").encode())
+        plain = self._adapter.dump_python(value)
+        self.write_bytes(out, (json.dumps(plain, indent=2 if isinstance(plain, dict) else None) + "\n").encode())
 
 
 @dataclass(frozen=True)
@@ -178,31 +166,29 @@ class Csv(Typed[T]):
         """The rows. Raises StateError where the file is missing or a row is something else."""
         return self._parsed(inp, self._rows)
 
-    def _rows(self, path: Path) -> list[T]:
-        names = self._names
-        table = csv.reader([line.decode() for line in _lines(path)], strict=True)
-        header = next(table, [])
-        if header != names:
-            raise ValueError(f"its columns must be {', '.join(names)}, got {', '.join(header) or 'none'}")
-        rows = []
-        for cells in table:
-            if len(cells) != len(names):
-                raise ValueError(f"line {table.line_num} must have {len(names)} cells, got {len(cells)}")
-            row = {name: cell or None for name, cell in zip(names, cells, strict=True)}
-            rows.append(self._adapter.validate_python(row))
-        return rows
-
-    @property
-    def _names(self) -> list[str]:
-        return [field.name for field in fields(self.type)]  # type: ignore[arg-type]
-
     def write(self, out: Path, rows: Iterable[T]) -> None:
         """Replace the rows."""
         text = io.StringIO(newline="")
         table = csv.DictWriter(text, self._names, lineterminator="\n")
         table.writeheader()
-        table.writerows(vars(row) for row in rows)
+        table.writerows(map(vars, rows))
         self.write_bytes(out, text.getvalue().encode())
+
+    def _rows(self, path: Path) -> list[T]:
+        table = csv.reader([line.decode() for line in _lines(path)], strict=True)
+        names = next(table, [])
+        if names != self._names:
+            raise ValueError(f"its columns must be {', '.join(self._names)}, got {', '.join(names) or 'none'}")
+        rows = []
+        for cells in table:
+            if len(cells) != len(names):
+                raise ValueError(f"line {table.line_num} must have {len(names)} cells, got {len(cells)}")
+            rows.append({name: cell or None for name, cell in zip(names, cells, strict=True)})
+        return [self._adapter.validate_python(row) for row in rows]
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return [field.name for field in fields(self.type)]  # type: ignore[arg-type]
 
 
 def _lines(path: Path) -> list[bytes]:

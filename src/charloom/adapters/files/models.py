@@ -28,10 +28,9 @@ def load(path: str | Path) -> Model:
         if values["cell"] not in CELLS:
             raise StateError(f"{path} has the cell {values['cell']!r}; this version has {', '.join(CELLS)}")
         for name, shape in Network.shapes(**{key: values[key] for key in values if key != "dtype"}).items():
-            found = arrays.get(name)
-            if found is None or found.shape != shape:
-                there = "missing" if found is None else list(found.shape)
-                raise StateError(f"{path}: {name} is {there} where a network of its sizes has {list(shape)}")
+            found = list(arrays[name].shape) if name in arrays else "missing"
+            if found != list(shape):
+                raise StateError(f"{path}: {name} is {found} where a network of its sizes has {list(shape)}")
         network = Network(**values)
     except (TypeError, KeyError, ValueError) as error:
         raise StateError(f"{path} does not say what network it holds ({error})") from None

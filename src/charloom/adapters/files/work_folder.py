@@ -9,10 +9,8 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
@@ -24,8 +22,7 @@ from charloom.core.common.types import Array
 Row = dict[str, Any]  # what is kept of a step, as JSON
 
 
-@dataclass(frozen=True)
-class Saved:
+class Saved(NamedTuple):
     """The arrays and JSON values of a checkpoint."""
 
     arrays: dict[str, Array]
@@ -62,9 +59,7 @@ class WorkFolder:
             orphan.unlink()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._lock.release()
 
     def append(self, row: Row) -> None:
@@ -88,17 +83,15 @@ class WorkFolder:
 
         A damaged one is skipped with a warning. Raises StateError, and deletes nothing, where all are damaged.
         """
-        problems = []
-        for path in self._checkpoints():
+        checkpoints = self._checkpoints()
+        for path in checkpoints:
             try:
-                arrays, values = archive.load(path, "checkpoint")
-                self._read_history(values.pop("rows"))
+                saved = Saved(*archive.load(path, "checkpoint"))
+                self._read_history(saved.values.pop("rows"))
+                return saved
             except (StateError, KeyError) as error:
-                problems.append(str(error))
                 print(f"charloom: warning: {error}", file=sys.stderr)
-                continue
-            return Saved(arrays, values)
-        if problems:
+        if checkpoints:
             raise StateError(f"no checkpoint in {self.path} can be used; remove that folder to train from the start")
         self._journal.unlink(missing_ok=True)
         return None

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from charloom.adapters.plots.style import ACCENT, FAINT, GREY, INK, WIDTH, as_png, headline
+from charloom.adapters.plots.style import ACCENT, FAINT, GREY, INK, WIDTH, as_png, headline, note
 from charloom.core.common.records import HistoryRow
 
 
@@ -44,20 +44,23 @@ def loss(history: Sequence[HistoryRow], *, seq_length: int, vocabulary_size: int
     if validation:
         last = list(validation.values())[-1]
         labels.append((last, f"Validation {last:.1f}", INK))
-    _label_curves(ax, end, sorted(labels), gap=0.062 * height)
-    ax.annotate(
-        f"Uniform model: {T} ln {K} = {uniform:.1f}",
-        (end, uniform),
-        (-2, 4),
-        textcoords="offset points",
-        ha="right",
-        color=GREY,
-        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},  # a loss that never falls lies behind
-    )
+
+    lowest = -math.inf
+    for place, text, color in sorted(labels):  # to the right of the curves, from below, none on another
+        place = max(place, lowest)
+        ax.text(end * 1.025, place, text, color=color, va="center")
+        lowest = place + 0.062 * height
+    label = f"Uniform model: {T} ln {K} = {uniform:.1f}"
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # a loss that never falls lies behind
+    note(ax, label, (end, uniform), (-2, 4), ha="right", color=GREY, bbox=box)
 
     ax.set(xlabel="Training step", ylabel="Loss (nats per window)")
     ax.grid(axis="y")
-    _add_bits_axis(ax, nats_per_bit=T * math.log(2))
+    bit = T * math.log(2)  # of a character, in nats per window
+    conversions = (lambda nats: np.divide(nats, bit), lambda bits: np.multiply(bits, bit))
+    right = ax.secondary_yaxis("right", functions=conversions)
+    right.set_ylabel("Bits per character")
+    right.spines["right"].set_visible(True)
     headline(figure, _finding(smooth_losses, end))
     return figure
 
@@ -73,23 +76,6 @@ def _set_limits(ax: Axes, end: int, values: Sequence[float]) -> float:
     ticks = [tick for tick in MaxNLocator(6, integer=True).tick_values(0, end) if tick <= end]
     ax.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
     return height
-
-
-def _label_curves(ax: Axes, end: int, labels: Sequence[tuple[float, str, str]], *, gap: float) -> None:
-    """Write the labels (height, text, colour), in rising order, to the right of the curves and at least `gap` apart."""
-    lowest = -math.inf
-    for height, text, colour in labels:
-        place = max(height, lowest)
-        ax.text(end * 1.025, place, text, color=colour, va="center")
-        lowest = place + gap
-
-
-def _add_bits_axis(ax: Axes, *, nats_per_bit: float) -> None:
-    bits = ax.secondary_yaxis(
-        "right", functions=(lambda nats: np.divide(nats, nats_per_bit), lambda bits: np.multiply(bits, nats_per_bit))
-    )
-    bits.set_ylabel("Bits per character")
-    bits.spines["right"].set_visible(True)
 
 
 def _finding(smooth_losses: Sequence[float], updates: int) -> str:

@@ -14,26 +14,26 @@ from charloom.adapters.plots.style import ACCENT, FAINT, GREY, HEADLINE, SMALL, 
 from charloom.core.common.records import Sample
 
 _MONOSPACE = "DejaVu Sans Mono"
-_COLUMNS, _MAX_LINES = 76, 8  # of a sample on the page
+_MAX_SAMPLES, _MAX_LINES, _COLUMNS = 8, 8, 76  # on the page; of a sample
 _BOX = "▯"  # stands for a character that cannot be drawn
 _TOP, _MARGIN, _LINE, _GAP = 0.75, 0.2, 0.185, 0.24  # inches: above, beside, of a line, between samples
 
 
 @as_png
-def samples(samples: Sequence[Sample], *, most: int = 8) -> Figure:
-    """The samples from noise to words: `most` of them, the first, the last and evenly spaced ones between.
+def samples(samples: Sequence[Sample]) -> Figure:
+    """The samples from noise to words: at most eight, the first, the last and evenly spaced ones between.
 
-    At most eight lines of a sample are shown. A box stands for each character that cannot be drawn, such as a control
+    At most eight lines of each are shown. A box stands for each character that cannot be drawn, such as a control
     character.
     """
-    evenly = np.linspace(0, len(samples) - 1, min(most, len(samples))).round().astype(int)
-    chosen = [samples[i] for i in evenly]
+    evenly = np.linspace(0, len(samples) - 1, min(_MAX_SAMPLES, len(samples)))
+    chosen = [samples[i] for i in evenly.round().astype(int)]
     pages = [_page_lines(sample.text) for sample in chosen]
     height = _TOP + sum(_LINE * max(2, len(lines)) + _GAP for lines in pages) + (0 if pages else 0.5)
     figure = Figure((WIDTH, height))
 
     def put(x: float, y: float, text: str, **style: Any) -> None:
-        figure.text(x / WIDTH, 1 - y / height, text, va="baseline", parse_math=False, **style)
+        figure.text(x / WIDTH, 1 - y / height, text, parse_math=False, **style)
 
     title = "What the network writes" + (", from noise to words" if len(pages) > 1 else "")
     put(_MARGIN, 0.35, title, weight="bold", size=HEADLINE)

@@ -3,10 +3,10 @@
 import io
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 import matplotlib.style
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 P = ParamSpec("P")
@@ -17,14 +17,12 @@ WIDTH = 8.0  # inches; at 800 pixels a point of type is 1.4 pixels high
 ACCENT, INK, GREY, FAINT = "#1f5fa8", "#222222", "#6b6b6b", "#c4c8ce"
 SMALL, HEADLINE = 9.5, 12.5  # points
 _STYLE = {
-    "font.family": "DejaVu Sans",
     "font.size": 10.5,
     "text.color": INK,
     "figure.titlesize": HEADLINE,
     "figure.titleweight": "bold",
     "axes.edgecolor": GREY,
     "axes.labelcolor": INK,
-    "axes.linewidth": 0.8,
     "axes.titlelocation": "left",
     "axes.titlesize": 10.5,
     "axes.spines.top": False,
@@ -47,11 +45,15 @@ def as_png(draw: Callable[P, Figure]) -> Callable[P, bytes]:
         with matplotlib.style.context(["default", _STYLE]):
             figure = draw(*args, **kwargs)
             png = io.BytesIO()
-            FigureCanvasAgg(figure)
             figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None})  # else it holds the version
         return png.getvalue()
 
     return drawn
+
+
+def note(ax: Axes, text: str, at: tuple[float, float], offset: tuple[float, float], **style: Any) -> None:
+    """Write a text whose place is `offset` points from the values `at`."""
+    ax.annotate(text, at, offset, textcoords="offset points", **style)
 
 
 def headline(figure: Figure, text: str) -> None:

@@ -5,7 +5,6 @@ Knows nothing about files of results or about how the figures were drawn. The pa
 
 import base64
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -46,40 +45,21 @@ def page(
         parameters=parameters,
         figures={name: base64.b64encode(png).decode("ascii") for name, png in figures.items()},
     )
-    return _visible(html)
+    return html.translate(_SIGNS)
 
 
-_NOT_IN_HTML = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+# A visible sign for each character that HTML cannot hold: control characters and lone surrogates.
+_SIGNS = {code_point: chr(0x2400 + code_point) for code_point in range(0x20) if chr(code_point) not in "\t\n"}
+_SIGNS |= dict.fromkeys([*range(0x7F, 0xA0), *range(0xD800, 0xE000)], "\N{REPLACEMENT CHARACTER}")
 
 
-def _visible(text: str) -> str:
-    r"""The text with a visible sign for each character that HTML cannot hold: control characters, lone surrogates.
-
-    >>> _visible("a\x00b\tc")
-    'a␀b\tc'
-    """
-
-    def sign(match: re.Match[str]) -> str:
-        code_point = ord(match[0])
-        return chr(0x2400 + code_point) if code_point < 0x20 else "\N{REPLACEMENT CHARACTER}"
-
-    return _NOT_IN_HTML.sub(sign, text)
-
-
-def _number(value: int | float | None) -> str:
+def _number(value: int | float) -> str:
     """A count in full, any other number with four significant digits.
 
-    >>> [_number(value) for value in (100000, 1.63251, None)]
-    ['100,000', '1.633', 'none']
+    >>> [_number(value) for value in (100000, 1.63251)]
+    ['100,000', '1.633']
     """
-    if isinstance(value, int):
-        return f"{value:,}"
-    return "none" if value is None else f"{value:.4g}"
-
-
-def _parameter(value: Any) -> str:
-    """A parameter to the last digit, as it may stand in params.yaml."""
-    return json.dumps(value, ensure_ascii=False)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
 _environment = Environment(
@@ -89,5 +69,9 @@ _environment = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_environment.filters |= {"number": _number, "parameter": _parameter, "scientific": partial(scientific, digits=3)}
+_environment.filters |= {
+    "number": _number,
+    "parameter": partial(json.dumps, ensure_ascii=False),  # to the last digit, as it may stand in params.yaml
+    "scientific": partial(scientific, digits=3),
+}
 _TEMPLATE = _environment.get_template("report.html.jinja")

@@ -20,7 +20,7 @@ _REQUIRED = (
     artifacts.TEXT,
     artifacts.QUALITY,
 )
-_STAGES = dict.fromkeys(artifact.stage for artifact in (*_REQUIRED, artifacts.REPORT))
+_STAGES = {artifact.stage for artifact in (*_REQUIRED, artifacts.REPORT)}
 
 
 def hash_result(config: Config, inp: Path) -> Result:
@@ -31,17 +31,10 @@ def hash_result(config: Config, inp: Path) -> Result:
     for artifact in _REQUIRED:
         if not (inp / artifact.name).is_file():
             raise StateError(f"{inp / artifact.name} is missing; run the {artifact.stage} stage first")
-    paths = (path for stage in _STAGES for path in (inp / stage).rglob("*"))
-    files = {
-        path.relative_to(inp).as_posix(): _hash(path)
-        for path in paths
-        if path.is_file() and not path.name.startswith(".")
-    }
-    files = dict(sorted(files.items()))
+    files = {}
+    for path in sorted(path for stage in _STAGES for path in (inp / stage).rglob("*")):
+        if path.is_file() and not path.name.startswith("."):
+            with path.open("rb") as file:
+                files[path.relative_to(inp).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
     whole = json.dumps({"files": files, "parameters": config.parameters()}, sort_keys=True)
     return Result(hashlib.sha256(whole.encode()).hexdigest(), files)
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,10 +3,10 @@
 import json
 import os
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +17,8 @@ from charloom.core.common.records import Result
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
 
 _PARENT_TAG = "mlflow.parentRunId"  # MLflow's own tags have no public constants
-_MAX_METRICS = 1000  # that MLflow takes at once
-_MAX_PARAMETERS = 100
 
 
 @dataclass(frozen=True)
@@ -48,19 +45,24 @@ def record(config: Config, inp: Path, result: Result, *, parent: str | None = No
     payload = read_payload(config, inp, result)
     again = "dvc repro track" if "DVC_STAGE" in os.environ else f"python -m charloom.stages.track inp={inp}"
     with opened(config.tracking, f"the result is whole in {inp}; record it later with `{again}`") as store:
-        for run in _find_runs(store, result, parent):
+        found = store.client.search_runs([store.experiment_id], f"tags.`{RESULT_TAG}` = '{result.result}'")
+        same = [run for run in found if run.data.tags.get(_PARENT_TAG) == parent]
+        for run in sorted(same, key=lambda run: run.info.status != "FINISHED"):  # finished ones first
             if run.info.status == "FINISHED":
                 return Recorded(run.info.run_id, run.info.run_name or "", str(store.address), new=False)
             store.client.delete_run(run.info.run_id)
-        run = create_run(store, payload.name, payload.tags, parent)
-        with ended_run(store, run.info.run_id, "FINISHED"):
-            _send(store.client, run, payload)
-        return Recorded(run.info.run_id, payload.name, str(store.address), new=True)
+        run_id = create_run(store, payload.name, payload.tags, parent)
+        with ended_run(store, run_id, "FINISHED"):
+            _send(store.client, run_id, payload)
+        return Recorded(run_id, payload.name, str(store.address), new=True)
 
 
-def create_run(store: Store, name: str, tags: dict[str, str], parent: str | None = None) -> "Run":
-    """A run under `parent`, to be ended by `ended_run`; it is tagged with where it comes from."""
-    return store.client.create_run(store.experiment_id, tags=tags | _origin_tags(parent), run_name=name)
+def create_run(store: Store, name: str, tags: dict[str, str], parent: str | None = None) -> str:
+    """The id of a new run under `parent`, to be ended by `ended_run`; it is tagged with where it comes from."""
+    origin = {"mlflow.source.name": "charloom", "mlflow.source.type": "LOCAL"} | _git_tags()
+    if parent is not None:
+        origin[_PARENT_TAG] = parent
+    return str(store.client.create_run(store.experiment_id, tags=tags | origin, run_name=name).info.run_id)
 
 
 @contextmanager
@@ -70,21 +72,16 @@ def ended_run(store: Store, run_id: str, status: str) -> Iterator[None]:
         yield
         store.client.set_terminated(run_id, status)
     except BaseException as error:
-        before = os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"]
-        os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"  # once: the server may be what failed
-        with suppress(Exception):
+        with suppress(Exception):  # the server may be what failed
             store.client.set_terminated(run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
-        os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = before
         raise
 
 
 def send_parameters(client: "MlflowClient", run_id: str, parameters: dict[str, str]) -> None:
-    """Send parameters in batches that MLflow takes."""
+    """Send parameters, all at once."""
     from mlflow.entities import Param
 
-    params = (Param(key, value) for key, value in parameters.items())
-    while batch := list(islice(params, _MAX_PARAMETERS)):
-        client.log_batch(run_id, params=batch, synchronous=True)
+    client.log_batch(run_id, params=[Param(key, value) for key, value in parameters.items()], synchronous=True)
 
 
 def send_table(client: "MlflowClient", run_id: str, rows: Sequence[Mapping[str, object]], name: str) -> None:
@@ -95,41 +92,30 @@ def send_table(client: "MlflowClient", run_id: str, rows: Sequence[Mapping[str, 
         client.log_table(run_id, {key: [as_text(row.get(key, "")) for row in rows] for key in columns}, name)
 
 
-def _origin_tags(parent: str | None) -> dict[str, str]:
-    """Where a run comes from: its parent; the commit and whether the tree differs, where git is there."""
-    tags = {"mlflow.source.name": "charloom", "mlflow.source.type": "LOCAL"}
-    if parent is not None:
-        tags[_PARENT_TAG] = parent
+def _git_tags() -> dict[str, str]:
+    """The commit and whether the tree differs from it, where git is there."""
+    git = ["git", "-C", str(project_root()), "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
+    files = ["--", ".", ":!dvc.lock"]  # dvc.lock is DVC's own record of the run that is under way
     try:
-        commit = _git("rev-parse", "--verify", "HEAD").strip()
-        # dvc.lock is DVC's own record of the run that is under way.
-        changes = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock").strip()
+        ended = subprocess.run([*git, *files], capture_output=True, check=True, text=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
-        return tags
-    return tags | {"mlflow.source.git.commit": commit, "charloom.git_dirty": "true" if changes else "false"}
+        return {}
+    # "# branch.oid <commit>", more headers, and a line for each changed file.
+    commit, *lines = ended.stdout.splitlines()
+    if commit.endswith("(initial)"):  # nothing is committed yet
+        return {}
+    dirty = any(not line.startswith("#") for line in lines)
+    return {"mlflow.source.git.commit": commit.split()[-1], "charloom.git_dirty": "true" if dirty else "false"}
 
 
-def _git(*arguments: str) -> str:
-    command = ["git", "-C", str(project_root()), *arguments]
-    return subprocess.run(command, capture_output=True, check=True, text=True, timeout=10).stdout
-
-
-def _find_runs(store: Store, result: Result, parent: str | None) -> list["Run"]:
-    """The runs of a result under the same parent; finished ones first."""
-    runs = store.client.search_runs([store.experiment_id], f"tags.`{RESULT_TAG}` = '{result.result}'")
-    same = [run for run in runs if run.data.tags.get(_PARENT_TAG) == parent]
-    return sorted(same, key=lambda run: run.info.status != "FINISHED")
-
-
-def _send(client: "MlflowClient", run: "Run", payload: Payload) -> None:
+def _send(client: "MlflowClient", run_id: str, payload: Payload) -> None:
     from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 
-    run_id = run.info.run_id
     send_parameters(client, run_id, payload.parameters)
     # One time for all points: they carry their steps, and a batch that is sent twice then changes nothing.
-    points = (Metric(name, value, run.info.start_time, step) for name, value, step in payload.metrics)
-    while batch := list(islice(points, _MAX_METRICS)):
-        client.log_batch(run_id, metrics=batch, synchronous=True)
+    now = int(time.time() * 1000)
+    metrics = [Metric(name, value, now, step) for name, value, step in payload.metrics]
+    client.log_batch(run_id, metrics, synchronous=True)
     send_table(client, run_id, payload.error_rows, "gradcheck/relative_errors.json")
     for path, folder in payload.artifacts:
         client.log_artifact(run_id, str(path), folder)
@@ -137,11 +123,6 @@ def _send(client: "MlflowClient", run: "Run", payload: Payload) -> None:
         client.log_text(run_id, text, name)
     profile = asdict(payload.corpus)
     path, sha256 = profile.pop("path"), profile.pop("sha256")
-    dataset = Dataset(
-        name=Path(path).name,
-        digest=sha256[:16],
-        source_type="local",
-        source=json.dumps({"uri": path}),
-        profile=json.dumps(profile),
-    )
+    source = json.dumps({"uri": path})
+    dataset = Dataset(Path(path).name, sha256[:16], "local", source, profile=json.dumps(profile))
     client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])

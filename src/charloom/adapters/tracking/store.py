@@ -5,13 +5,13 @@ Knows nothing about what a run holds.
 
 import logging
 import os
-import urllib.request
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import filelock
 
@@ -30,6 +30,11 @@ _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
+_EXPERIMENT_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",  # opens on runs, not on traces
+    "mlflow.experiment.primaryMetric.name": "smooth_loss",
+    "mlflow.experiment.primaryMetric.greaterIsBetter": "false",
+}
 
 
 @dataclass(frozen=True)
@@ -46,8 +51,7 @@ class Address:
 
     def __str__(self) -> str:
         """The URI without the password that may be in it."""
-        parts = urlsplit(self.uri)
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if "@" in parts.netloc else self.uri
+        return re.sub("://[^/]*@", "://", self.uri)
 
 
 @dataclass(frozen=True)
@@ -74,29 +78,22 @@ def home() -> Path:
     return original if origin and (original / "params.yaml").is_file() else root
 
 
-def find_address(tracking: TrackingConfig) -> Address:
-    """Where runs go: `MLFLOW_TRACKING_URI` where it is set, else `tracking.uri`, else mlflow.db in `home`.
-
-    A relative path to a database is taken from there.
-    """
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or tracking.uri or "sqlite:///mlflow.db"
-    if not uri.startswith("sqlite:///"):
-        return Address(uri, None)
-    database = (home() / uri.removeprefix("sqlite:///")).absolute()
-    return Address(f"sqlite:///{database}", database)
-
-
 @contextmanager
 def opened(tracking: TrackingConfig, hint: str) -> Iterator[Store]:
     """Open the experiment, made where there is none yet, for one process of this project at a time.
+
+    It is at `MLFLOW_TRACKING_URI` where that is set, else at `tracking.uri`, else in mlflow.db; a relative path to a
+    database is taken from `home`.
 
     The lock is for what MLflow cannot do: processes that create a database together all fail, and two that
     look for a result together both record it. Raises EnvironmentFault, one line that ends in `hint`, where MLflow
     fails.
     """
-    address = find_address(tracking)
-    database = address.database
-    lock = database.with_name(f"{database.name}.lock") if database else home() / ".charloom/tracking.lock"
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or tracking.uri or "sqlite:///mlflow.db"
+    address, lock = Address(uri, None), home() / ".charloom/tracking.lock"
+    if uri.startswith("sqlite:///"):
+        database = home() / uri.removeprefix("sqlite:///")
+        address, lock = Address(f"sqlite:///{database}", database), database.with_name(f"{database.name}.lock")
     for key, value in _ENVIRONMENT.items():
         os.environ.setdefault(key, value)
     from mlflow.exceptions import MlflowException  # sets its loggers' levels, so ours come after it
@@ -120,20 +117,11 @@ def _open(address: Address, name: str) -> Store:
     from mlflow.exceptions import MlflowException
 
     client = MlflowClient(address.uri)
-    files = address.artifacts
+    location = address.artifacts.as_uri() if address.artifacts else None
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         try:
-            created = client.create_experiment(
-                name,
-                artifact_location=files.as_uri() if files else None,
-                tags={
-                    "mlflow.experimentKind": "custom_model_development",  # opens on runs, not on traces
-                    "mlflow.experiment.primaryMetric.name": "smooth_loss",
-                    "mlflow.experiment.primaryMetric.greaterIsBetter": "false",
-                },
-            )
-            return Store(client, created, address)
+            return Store(client, client.create_experiment(name, location, _EXPERIMENT_TAGS), address)
         except MlflowException:  # on a server, another machine may have been first
             experiment = client.get_experiment_by_name(name)
             if experiment is None:
@@ -142,24 +130,19 @@ def _open(address: Address, name: str) -> Store:
         raise EnvironmentFault(
             f"the experiment {name!r} at {address} was deleted; restore it or set tracking.experiment"
         )
-    location = experiment.artifact_location
-    if files and location != files.as_uri() and not _exists(location):
+    found = experiment.artifact_location
+    gone = found.startswith("file://") and not Path(url2pathname(found.removeprefix("file://"))).is_dir()
+    if gone and location and found != location:
         raise EnvironmentFault(
-            f"the experiment {name!r} keeps its files in {location}, which is gone (was the project moved?); "
-            f"set tracking.experiment to a new name, or remove {address.database} and {files} to start anew"
+            f"the experiment {name!r} keeps its files in {found}, which is gone (was the project moved?); set "
+            f"tracking.experiment to a new name, or remove {address.database} and {address.artifacts} to start anew"
         )
     return Store(client, experiment.experiment_id, address)
-
-
-def _exists(location: str) -> bool:
-    """Whether artifacts can be at a location; of anything but a folder of this machine, it is assumed."""
-    parts = urlsplit(location)
-    return parts.scheme not in ("", "file") or Path(urllib.request.url2pathname(parts.path)).is_dir()
 
 
 def _root_cause(error: BaseException) -> str:
     """The first line of the first error in the chain."""
     while (earlier := error.__cause__ or error.__context__) is not None:
         error = earlier
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:200].rstrip(".")
+    first, *_ = str(error).strip().splitlines() or [type(error).__name__]
+    return first[:200].rstrip(".")
