@@ -27,11 +27,7 @@ from charloom.stages import gradcheck, plot, prepare, synthesize, track, train
 
 
 def main() -> None:
-    """Run the experiment that the command line describes, and exit."""
-    sys.exit(exit_code(_main))
-
-
-def _main() -> None:
+    """Run the experiment, or the sweep, that the command line describes."""
     arguments = sys.argv[1:]
     overrides = [argument for argument in arguments if not argument.startswith("-")]
     register()
@@ -91,4 +87,4 @@ def run_stages(config: Config) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

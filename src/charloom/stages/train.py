@@ -10,14 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from charloom.adapters.command import (
-    Interrupted,
-    blas_threads,
-    held_back_signals,
-    require_memory,
-    stage_main,
-    start_worker,
-)
+from charloom.adapters import command
 from charloom.adapters.configuration import Config, OptimizerConfig, project_root
 from charloom.adapters.files import archive, artifacts, corpus, models
 from charloom.adapters.files.work_folder import WorkFolder
@@ -44,7 +37,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
         print(f"{limit}: such a run is not reproducible bit for bit", file=sys.stderr)
     out.mkdir(parents=True, exist_ok=True)  # where this fails, it fails before the work
     with (
-        blas_threads(config.train.threads),
+        command.blas_threads(config.train.threads),
         np.errstate(all="ignore"),  # what is not finite is found, and said once
         WorkFolder(project_root(), fingerprint(config, text)) as work,
         training.pool,
@@ -73,7 +66,11 @@ def fingerprint(config: Config, text: corpus.Corpus) -> str:
 def _train(training: Training, recorder: Recorder, steps: int) -> None:
     """Update until the recorder says that it was the last time; after a signal, save and raise Interrupted."""
     diverged = "the last finite checkpoint is kept; lower optimizer.learning_rate or optimizer.clip_value"
-    with Progress(training, steps) as progress, held_back_signals() as end_if_signalled, hint(StateError, diverged):
+    with (
+        Progress(training, steps) as progress,
+        command.held_back_signals() as end_if_signalled,
+        hint(StateError, diverged),
+    ):
         if recorder.stopped:
             return
         for _ in training.updates():
@@ -81,7 +78,8 @@ def _train(training: Training, recorder: Recorder, steps: int) -> None:
                 return
             try:
                 end_if_signalled()
-            except Interrupted:  # between two updates; a second signal may fall into one, and is not saved after
+            except command.Interrupted:
+                # Between two updates; a second signal may fall into one, and is not saved after.
                 recorder.save()
                 raise
 
@@ -91,7 +89,7 @@ def _network(config: Config, vocabulary_size: int) -> Network:
     sizes = model.model_dump(include={"hidden_size", "cell", "layers", "dtype"}) | {"vocabulary_size": vocabulary_size}
     T, B = options.seq_length, options.batch_size
     advice = f"lower model.hidden_size ({model.hidden_size}), train.batch_size ({B}) or train.seq_length ({T})"
-    require_memory(options.workers * Network.memory(T, B // options.workers, **sizes), "the training", advice)
+    command.require_memory(options.workers * Network.memory(T, B // options.workers, **sizes), "the training", advice)
     return Network(**sizes)
 
 
@@ -111,7 +109,7 @@ def _training(config: Config, network: Network, text: corpus.Corpus, dropout_see
             max_seconds=options.max_seconds,
             learning_rate=partial(_learning_rate, config.optimizer),
             pool=WorkerPool(
-                network, dropout, workers=options.workers, initializer=partial(start_worker, options.threads)
+                network, dropout, workers=options.workers, initializer=partial(command.start_worker, options.threads)
             ),
         )
 
@@ -134,4 +132,4 @@ def _learning_rate(options: OptimizerConfig, step: int, progress: float) -> floa
 
 
 if __name__ == "__main__":
-    stage_main(run)
+    command.stage_main(run)

@@ -31,8 +31,8 @@ class Dropout:
         if not any(self.probabilities):
             return []
         rng = np.random.default_rng([*self.seed, *key])
-        masks: list[Array | None] = []
-        for probability in self.probabilities:
-            kept = rng.random(shape, np.float32) >= probability if probability else None
-            masks.append(None if kept is None else np.multiply(kept, 1 / (1 - probability), dtype=dtype))
-        return masks
+
+        def mask(p: float) -> Array:
+            return np.multiply(rng.random(shape, np.float32) >= p, 1 / (1 - p), dtype=dtype)
+
+        return [mask(p) if p else None for p in self.probabilities]

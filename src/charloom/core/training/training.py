@@ -102,16 +102,16 @@ class Training:
         self.pool = pool or WorkerPool(network)
         self.best = network.parameters.vector.copy()
         self.best_step, self.best_validation, self.validations_since_best = 0, math.inf, 0
-        self._seconds_before, self._started = 0.0, time.monotonic()
+        self._started = time.monotonic()
 
     @property
     def seconds(self) -> float:
         """The time that the training has taken, before it was resumed included."""
-        return self._seconds_before + time.monotonic() - self._started
+        return time.monotonic() - self._started
 
     @seconds.setter
     def seconds(self, seconds: float) -> None:
-        self._seconds_before, self._started = seconds, time.monotonic()
+        self._started = time.monotonic() - seconds
 
     @property
     def progress(self) -> float:
