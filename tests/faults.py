@@ -17,13 +17,15 @@ ALL_CELLS: dict[str, Edits] = {
         CELL: {
             "np.multiply(a, 0.5, a)\n    np.tanh(a, a)": "np.tanh(a, a)",
             "np.multiply(np.subtract(1, y, out), y, out)": "np.multiply(np.subtract(1, y, out), 2 * y, out)",
-        }
+        },
+        GRU: {"multiply(factor_z, z, factor_z)": "multiply(factor_z, 2 * z, factor_z)"},
     },
     "tanh for σ, with its slope": {
         CELL: {
             "np.tanh(a, a)\n    np.multiply(a, 0.5, a)\n    return np.add(a, 0.5, a)": "return np.tanh(2 * a, a)",
             "np.multiply(np.subtract(1, y, out), y, out)": "tanh_slope(y, out)",
-        }
+        },
+        GRU: {"multiply(factor_z, z, factor_z)": "multiply(factor_z, 1 + z, factor_z)"},
     },
     "the gates' rows interleaved in W, U and b": {
         CELL: {
