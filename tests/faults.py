@@ -105,7 +105,9 @@ PLAIN_CELL: dict[str, Edits] = {
 GRU_CELL: dict[str, Edits] = {
     "z for 1 - z": {
         GRU: {
-            'add(t.product_n, params["bn"], t.q)': 'np.subtract(1, t.z, t.z)\n        add(t.product_n, params["bn"], t.q)',
+            'add(t.product_n, params["bn"], t.q)': (
+                'np.subtract(1, t.z, t.z)\n        add(t.product_n, params["bn"], t.q)'
+            ),
             "subtract(self.h[:-1], n, factor_r)": "subtract(n, self.h[:-1], factor_r)",
         }
     },

@@ -78,7 +78,7 @@ def first_failure(edits: Edits, tests: Sequence[str] = TESTS) -> str | None:
         )
     if done.returncode == 0:
         return None
-    failed = re.search(r"^(?:FAILED|ERROR) tests/(.*?)(?: - .*)?$", done.stdout, re.MULTILINE)
+    failed = re.search(r"^(?:FAILED|ERROR) tests/(.*?::.*?)(?: - .*)?$", done.stdout, re.MULTILINE)
     if done.returncode != 1 or not failed:
         raise RuntimeError(f"the tests did not run:\n{done.stdout}{done.stderr}")
     return failed[1]
