@@ -6,8 +6,8 @@ BASE is a commit, a tag or a branch; the other side is this working tree, with w
 checked out into a temporary git worktree, which is removed at the end. Each side is one process with one BLAS thread
 that runs its own tree's code (`measured_commit.py`). In every round both sides do the same updates, one right after the
 other, and take turns at being first, so that whatever else the machine does meets both. Prints a table in Markdown: the
-medians of the rounds, and the ratio of this tree's time to BASE's, as the median of the rounds' ratios with its
-quartiles. A ratio of 1.05 is 5 % slower.
+medians of the rounds, and the ratio of this tree's time to BASE's: the median of the rounds' ratios with its quartiles.
+Times are processor time, which a busy machine disturbs less than the clock. A ratio of 1.05 is 5 % slower.
 """
 
 import argparse
@@ -137,7 +137,7 @@ def main() -> None:
             for name in names:
                 print(row(name, *measure(name, base, this, given.rounds)), flush=True)
     unit = "for sampling, one portion of 50 characters of every stream"
-    print(f"\nMilliseconds of one update ({unit}); medians of {given.rounds} rounds. Ratio: this tree / {commit}.")
+    print(f"\nProcessor time of one update ({unit}); medians of {given.rounds} rounds. Ratio: this tree / {commit}.")
 
 
 if __name__ == "__main__":

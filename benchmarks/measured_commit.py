@@ -3,8 +3,8 @@
     python benchmarks/measured_commit.py TREE IDS K
 
 TREE is a checkout of charloom, IDS a file of ids (.npy) of K different characters. Each line of the input is a case and
-a number of updates, as JSON; each line of the output is the seconds that one of them took. Ends with its input. TREE
-may be of any age that has `benchmarks.tasks.Task` and the two contenders named in `CASES`.
+a number of updates, as JSON; each line of the output is the processor time of one of them in seconds. Ends with its
+input. TREE may be of any age that has `benchmarks.tasks.Task` and the two contenders named in `CASES`.
 """
 
 import importlib
@@ -68,14 +68,14 @@ def main() -> None:
 
 
 def seconds_per_update(updates: Iterator[float], count: int) -> float:
-    """The mean over `count` updates, after a warm-up."""
+    """The mean processor time of `count` updates, after a warm-up: waiting for a busy core does not count."""
     start = time.perf_counter()
     while time.perf_counter() < start + WARM_UP:
         next(updates)
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in islice(updates, count):
         pass
-    return (time.perf_counter() - start) / count
+    return (time.process_time() - start) / count
 
 
 if __name__ == "__main__":

@@ -102,11 +102,7 @@ class Project:
         )
 
     def python(
-        self,
-        *arguments: str,
-        cwd: Path | None = None,
-        preexec: Callable[[], None] | None = None,
-        **environment: str,
+        self, *arguments: str, cwd: Path | None = None, preexec: Callable[[], None] | None = None, **environment: str
     ) -> Ended:
         return end(self.start(*arguments, cwd=cwd, preexec=preexec, stdout=subprocess.PIPE, **environment))
 

@@ -233,7 +233,7 @@ def _call_it_a_transformer(path: Path) -> None:
         (_reshape, "W is [15, 16] where a network of its sizes has [16, 16]"),
         (_drop, "V is missing where a network of its sizes has"),
         (_call_it_a_gru, "W is [16, 16] where a network of its sizes has"),
-        (_call_it_a_transformer, "has the cell 'transformer'; this charloom has rnn, gru, lstm"),
+        (_call_it_a_transformer, "has the cell 'transformer'; this version has rnn, gru, lstm"),
     ],
 )
 def test_a_model_that_is_not_whole_is_refused_and_an_earlier_text_kept(

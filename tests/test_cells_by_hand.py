@@ -137,13 +137,7 @@ def test_the_gradient_of_one_time_step_of_a_plain_cell_is_that_worked_out_by_han
     h = tanh(0.5 * 0.4 - 0.7 + 0.1)
     p_other = 1 / (1 + exp((2.0 * h + 0.3) - (-1.0 * h - 0.1)))  # of character 1; the target is 0
     da = (2.0 * -p_other - 1.0 * p_other) * (1 - h * h)
-    expected = {
-        "W": [da * 0.4],
-        "U": [0.0, da],
-        "b": [da],
-        "V": [-p_other * h, p_other * h],
-        "c": [-p_other, p_other],
-    }
+    expected = {"W": [da * 0.4], "U": [0.0, da], "b": [da], "V": [-p_other * h, p_other * h], "c": [-p_other, p_other]}
     for name, entries in expected.items():
         assert grads[name].ravel().tolist() == pytest.approx(entries, rel=1e-13), name
 

@@ -87,7 +87,7 @@ def test_the_gradient_check_passes_and_prints_its_table(flow: tuple[Project, dic
     for methods in (errors, errors["large_weights"]):
         for method in ("central", "complex_step"):
             assert methods[method].keys() == {"W", "U", "b", "V", "c"}
-    assert all(of_tensor["max_scaled_error"] <= 1e-9 for of_tensor in errors["complex_step"].values())
+    assert all(found["max_scaled_error"] <= 1e-9 for found in errors["complex_step"].values())
     output = said["gradcheck"].output
     assert output.count("Gradient check at ") == 2
     assert output.endswith("every entry is within its bound.\n")
@@ -180,17 +180,17 @@ def _text(project: Project, *overrides: str) -> str:
     return (project.root / "artifacts/synthesize/sample.txt").read_bytes().decode()
 
 
-def test_the_text_begins_with_the_prime_text(trained: Project) -> None:
+def test_the_text_begins_with_the_prompt(trained: Project) -> None:
     text = _text(trained, "synthesize.prime='The old '", "synthesize.length=20")
     assert text.startswith("The old ")
     assert len(text) == 28
 
 
-def test_a_prime_text_from_a_file_writes_what_the_same_on_the_command_line_does(trained: Project) -> None:
+def test_a_prompt_from_a_file_writes_what_the_same_on_the_command_line_does(trained: Project) -> None:
     (trained.root / "prime.txt").write_bytes(b"\xef\xbb\xbfThe old\r\n")
-    of_file = _text(trained, "synthesize.prime_file=prime.txt", "synthesize.length=20")
-    assert of_file.startswith("The old\n")
-    assert of_file == charloom.load(trained.root / "artifacts/train/model.npz").generate(20, prime="The old\n")
+    from_file = _text(trained, "synthesize.prime_file=prime.txt", "synthesize.length=20")
+    assert from_file.startswith("The old\n")
+    assert from_file == charloom.load(trained.root / "artifacts/train/model.npz").generate(20, prime="The old\n")
 
 
 def test_a_missing_prime_file_is_named(trained: Project) -> None:
@@ -210,7 +210,7 @@ def test_characters_that_the_model_does_not_know_are_skipped_if_asked_for(traine
     assert skipped[-30:] == without[-30:]
 
 
-def test_a_length_of_nothing_writes_the_prime_text_alone(trained: Project) -> None:
+def test_a_length_of_nothing_writes_the_prompt_alone(trained: Project) -> None:
     assert _text(trained, "synthesize.prime=The", "synthesize.length=0") == "The"
     assert _text(trained, "synthesize.length=0") == ""
 
@@ -229,7 +229,7 @@ def test_three_streams_are_three_texts_with_a_line_between_them(trained: Project
     assert len(set(texts)) == 3
 
 
-def test_the_model_of_the_least_validation_loss_may_be_the_one_that_writes(trained: Project) -> None:
+def test_the_model_of_the_lowest_validation_loss_may_be_the_one_that_writes(trained: Project) -> None:
     best = charloom.load(trained.root / "artifacts/train/best.npz")
     assert _text(trained, "synthesize.model=best", "synthesize.length=50") == best.generate(50)
 

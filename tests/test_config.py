@@ -200,9 +200,9 @@ OPTIONAL = {
     "synthesize.prime_file",
     "tracking.uri",
 }
-NO_INTEGERS = [(True, "true"), (1000.0, "1000.0"), ("1", "'1'")]
-NO_NUMBERS = [(False, "false"), ("0.1", "'0.1'")]
-NO_TEXTS = [(1.5, "1.5"), (True, "true")]
+NOT_INTEGERS = [(True, "true"), (1000.0, "1000.0"), ("1", "'1'")]
+NOT_NUMBERS = [(False, "false"), ("0.1", "'0.1'")]
+NOT_TEXTS = [(1.5, "1.5"), (True, "true")]
 NAN, INF = math.nan, math.inf
 REFUSED: list[tuple[str, Any, str]] = [
     *((key, -1, "must be >= 0, got -1") for key in AT_LEAST_ZERO),
@@ -219,9 +219,9 @@ REFUSED: list[tuple[str, Any, str]] = [
         ("data.encoding", name, f"must be an encoding that Python knows, got {name!r}")
         for name in ("klingon", "base64")
     ),
-    *((key, value, f"must be a whole number, got {shown}") for key in INTEGERS for value, shown in NO_INTEGERS),
-    *((key, value, f"must be a number, got {shown}") for key in NUMBERS for value, shown in NO_NUMBERS),
-    *((key, value, f"must be text, got {shown}; put text in quotes") for key in TEXTS for value, shown in NO_TEXTS),
+    *((key, value, f"must be a whole number, got {shown}") for key in INTEGERS for value, shown in NOT_INTEGERS),
+    *((key, value, f"must be a number, got {shown}") for key in NUMBERS for value, shown in NOT_NUMBERS),
+    *((key, value, f"must be text, got {shown}; put text in quotes") for key in TEXTS for value, shown in NOT_TEXTS),
     *((key, None, "got null") for key in sorted({*INTEGERS, *NUMBERS, *TEXTS, *NAMES} - OPTIONAL - {"out"})),
 ]
 TAKEN: list[tuple[str, Any]] = [
@@ -321,10 +321,7 @@ def test_the_record_of_a_refused_job_has_its_values_unless_one_is_of_a_wrong_typ
             ("train.patience=2", "train.validate_every=0"),
             "train.patience must be 0 where train.validate_every is 0, got 2",
         ),
-        (
-            ("train.batch_size=5", "train.workers=2"),
-            "train.workers must divide train.batch_size (5), got 2",
-        ),
+        (("train.batch_size=5", "train.workers=2"), "train.workers must divide train.batch_size (5), got 2"),
         (
             ("synthesize.prime=a", "synthesize.prime_file=b"),
             "synthesize.prime_file must be null where synthesize.prime is given, got 'b'; give one of the two",

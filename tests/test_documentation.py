@@ -14,10 +14,15 @@ PAGES += [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").g
 LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
 
 
+def prose(page: Path) -> str:
+    """The text of a page without its fenced blocks of code."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
 def dead_links(page: Path) -> list[str]:
     """The targets of a page's links that are no files, or no headings of the page that they name."""
     dead = []
-    for path, heading in LINK.findall(page.read_text(encoding="utf-8")):
+    for path, heading in LINK.findall(prose(page)):
         target = page.parent / path if path else page
         if not target.exists() or (heading and heading not in headings(target)):
             dead.append(f"{path}#{heading}" if heading else path)
@@ -26,13 +31,13 @@ def dead_links(page: Path) -> list[str]:
 
 def headings(page: Path) -> list[str]:
     """The anchors that a page's headings have."""
-    titles = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    titles = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
     return [re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles]
 
 
 def commands(page: Path) -> list[list[str]]:
     """The words of each `python` or `dvc` command in a page, whether in a block of its own or in a sentence."""
-    text = page.read_text(encoding="utf-8")
+    text = prose(page)
     found = [
         *re.findall(r"^    ((?:python|dvc) .*)$", text, re.MULTILINE),
         *re.findall(r"`((?:python|dvc) [^`]*)`", text),

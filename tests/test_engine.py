@@ -14,7 +14,9 @@ import pytest
 from charloom.adapters.files import corpus
 from charloom.core.cells import CELLS
 from charloom.core.common.types import Array
-from charloom.core.gradcheck import COMPLEX_STEP, Window, analytic_gradient, check, compare, numerical_gradient
+from charloom.core.gradcheck import Window, check
+from charloom.core.gradcheck.check import compare
+from charloom.core.gradcheck.numerical import COMPLEX_STEP, analytic_gradient, numerical_gradient
 from charloom.core.network.network import Network
 from charloom.core.training.optimizers import OPTIMIZERS, Optimizer
 from charloom.core.training.schedules import SCHEDULES, warm_up
@@ -88,17 +90,17 @@ def test_evaluation_after_a_window_with_dropout_has_none() -> None:
     assert again == plain
 
 
-def test_the_forget_gates_bias_begins_at_one_and_all_others_at_zero() -> None:
+def test_the_forget_gates_bias_starts_at_one_and_all_others_at_zero() -> None:
     network = Network(vocabulary_size=K, hidden_size=M, cell="lstm", layers=2, dtype=np.float64)
     network.initialize(0.01, rng=np.random.default_rng(0))
-    for of_layer in network.parameters.layers:
-        gates = of_layer["b"].reshape(4, M)  # o, i, f, g
+    for layer_params in network.parameters.layers:
+        gates = layer_params["b"].reshape(4, M)  # o, i, f, g
         assert (gates[2] == 1).all()
         assert not gates[[0, 1, 3]].any()
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_memory_is_foretold_to_a_tenth(cell: str) -> None:
+def test_memory_is_predicted_to_a_tenth(cell: str) -> None:
     sizes = {"vocabulary_size": 60, "hidden_size": 128, "cell": cell, "layers": 2, "dtype": np.float32}
     inputs = np.zeros((32, 16), np.intp)
     tracemalloc.start()
@@ -121,7 +123,7 @@ def test_losses_and_gradients_are_those_of_pytorchs_layer(cell: str, layers: int
     network, T, B = random_network(cell, layers), 7, 3
     window = random_window(network, T, B)
     make = {"rnn": torch.nn.RNN, "gru": torch.nn.GRU, "lstm": torch.nn.LSTM}[cell]
-    rival, readout = make(K, M, layers).double(), torch.nn.Linear(M, K).double()
+    torch_layer, readout = make(K, M, layers).double(), torch.nn.Linear(M, K).double()
 
     def in_their_order(array: Array) -> Any:
         gates = array.reshape(CELLS[cell].gates, M, -1)[TORCH_GATES[cell]]
@@ -129,17 +131,17 @@ def test_losses_and_gradients_are_those_of_pytorchs_layer(cell: str, layers: int
 
     with torch.no_grad():
         for layer, of in enumerate(network.parameters.layers):
-            getattr(rival, f"weight_hh_l{layer}")[:] = in_their_order(of["W"])
-            getattr(rival, f"weight_ih_l{layer}")[:] = in_their_order(of["U"])
-            getattr(rival, f"bias_ih_l{layer}")[:] = in_their_order(of["b"])
-            getattr(rival, f"bias_hh_l{layer}")[:] = 0
+            getattr(torch_layer, f"weight_hh_l{layer}")[:] = in_their_order(of["W"])
+            getattr(torch_layer, f"weight_ih_l{layer}")[:] = in_their_order(of["U"])
+            getattr(torch_layer, f"bias_ih_l{layer}")[:] = in_their_order(of["b"])
+            getattr(torch_layer, f"bias_hh_l{layer}")[:] = 0
             if "bn" in of:
-                getattr(rival, f"bias_hh_l{layer}")[2 * M :] = torch.tensor(of["bn"])
+                getattr(torch_layer, f"bias_hh_l{layer}")[2 * M :] = torch.tensor(of["bn"])
         readout.weight[:] = torch.tensor(network.parameters["V"])
         readout.bias[:] = torch.tensor(network.parameters["c"])
     state = torch.tensor(window.state)
     before = (state[:, 0].contiguous(), state[:, 1].contiguous()) if cell == "lstm" else state[:, 0].contiguous()
-    h, _ = rival(torch.nn.functional.one_hot(torch.tensor(window.inputs), K).double(), before)
+    h, _ = torch_layer(torch.nn.functional.one_hot(torch.tensor(window.inputs), K).double(), before)
     loss = torch.nn.functional.cross_entropy(readout(h).reshape(-1, K), torch.tensor(window.targets).reshape(-1)) * T
     loss.backward()
 
@@ -149,11 +151,11 @@ def test_losses_and_gradients_are_those_of_pytorchs_layer(cell: str, layers: int
     close = partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-12)
     close(gradient["V"], readout.weight.grad.numpy())
     for layer, of in enumerate(gradient.layers):
-        close(in_their_order(of["W"]).numpy(), getattr(rival, f"weight_hh_l{layer}").grad.numpy())
-        close(in_their_order(of["U"]).numpy(), getattr(rival, f"weight_ih_l{layer}").grad.numpy())
-        close(in_their_order(of["b"]).numpy(), getattr(rival, f"bias_ih_l{layer}").grad.numpy())
+        close(in_their_order(of["W"]).numpy(), getattr(torch_layer, f"weight_hh_l{layer}").grad.numpy())
+        close(in_their_order(of["U"]).numpy(), getattr(torch_layer, f"weight_ih_l{layer}").grad.numpy())
+        close(in_their_order(of["b"]).numpy(), getattr(torch_layer, f"bias_ih_l{layer}").grad.numpy())
         if "bn" in of:
-            close(of["bn"], getattr(rival, f"bias_hh_l{layer}").grad.numpy()[2 * M :])
+            close(of["bn"], getattr(torch_layer, f"bias_hh_l{layer}").grad.numpy()[2 * M :])
 
 
 VALUES = {"epsilon": 1e-8, "decay": 0.9, "beta1": 0.8, "beta2": 0.95, "weight_decay": 0.1, "momentum": 0.7}
@@ -176,7 +178,7 @@ def test_thirty_updates_are_those_of_pytorchs_optimizer(name: str) -> None:
     rule = OPTIMIZERS[name](
         50, np.float64, learning_rate=0.05, **{option: v[option] for option in OPTIMIZERS[name].options}
     )
-    rival = {
+    torch_optimizer = {
         "rmsprop": lambda: torch.optim.RMSprop([theirs], 0.05, alpha=v["decay"], eps=v["epsilon"]),
         "adam": lambda: torch.optim.AdamW(
             [theirs], 0.05, (v["beta1"], v["beta2"]), v["epsilon"], weight_decay=v["weight_decay"]
@@ -186,7 +188,7 @@ def test_thirty_updates_are_those_of_pytorchs_optimizer(name: str) -> None:
     for gradient in gradients:
         rule.update(ours, gradient.copy())
         theirs.grad = torch.tensor(gradient)
-        rival.step()
+        torch_optimizer.step()
     np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-12, atol=1e-14)
 
 
@@ -280,6 +282,6 @@ def test_preparing_takes_no_more_memory_for_a_text_thirty_times_as_long(tmp_path
         command = [sys.executable, "-c", _PREPARE, str(text), str(tmp_path / name / "prepare")]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         peaks.append(int(done.stdout))
-    assert corpus.load(tmp_path / "long" / "prepare").summary.characters == 1_500_000 * len(line)
+    assert corpus.load(tmp_path / "long").summary.characters == 1_500_000 * len(line)
     assert peaks[1] < 1.3 * peaks[0]
     assert peaks[1] < 400e6

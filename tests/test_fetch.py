@@ -119,9 +119,7 @@ def test_the_project_is_found_from_a_folder_below_it(project: Path, monkeypatch:
     assert downloads(project) == {"small.txt": TEXT}
 
 
-def test_nothing_is_written_to_standard_error_that_is_not_a_terminal(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_nothing_is_written_to_standard_error_that_is_not_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     fetch.main(["small"])
     assert capsys.readouterr().err == ""
 
@@ -216,21 +214,11 @@ def test_a_transient_failure_is_tried_again(answer: str, project: Path, server: 
 FAILURES = [
     # answer, requests, exit code, what the line says
     ("other", 1, DataError.exit_code, "is not the published small.txt: sha256 must be"),
-    (
-        "cut",
-        3,
-        EnvironmentFault.exit_code,
-        "could not be downloaded (IncompleteRead(86000 bytes read, 86000 more",
-    ),
+    ("cut", 3, EnvironmentFault.exit_code, "could not be downloaded (IncompleteRead(86000 bytes read, 86000 more"),
     ("stall", 3, EnvironmentFault.exit_code, "could not be downloaded (timed out)"),
     ("hang", 3, EnvironmentFault.exit_code, "could not be downloaded (timed out)"),
     ("404", 1, EnvironmentFault.exit_code, "could not be downloaded (the server answered 404 Not Found)"),
-    (
-        "503",
-        3,
-        EnvironmentFault.exit_code,
-        "could not be downloaded (the server answered 503 Service Unavailable)",
-    ),
+    ("503", 3, EnvironmentFault.exit_code, "could not be downloaded (the server answered 503 Service Unavailable)"),
 ]
 
 

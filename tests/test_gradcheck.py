@@ -10,14 +10,9 @@ from charloom.core import gradcheck
 from charloom.core.cells import CELLS, Cell
 from charloom.core.common.records import StepSizeError
 from charloom.core.common.types import Array, IntArray
-from charloom.core.gradcheck import (
-    COMPLEX_STEP,
-    Check,
-    Window,
-    analytic_gradient,
-    check,
-    numerical_gradient,
-)
+from charloom.core.gradcheck import Window, check
+from charloom.core.gradcheck.check import Check, compare
+from charloom.core.gradcheck.numerical import COMPLEX_STEP, METHODS, analytic_gradient, numerical_gradient
 from charloom.core.network import Network, Parameters
 
 STEP, THRESHOLD = 1e-5, 1e-9
@@ -97,7 +92,7 @@ def test_an_error_of_one_twentieth_of_a_percent_in_one_entry_is_caught_by_both_m
     checked = found(network)
     assert methods_that_name(checked.problems, f"{name}{list(entry)}") == {"central", "complex_step"}
     assert len(checked.problems) == 2
-    for method in gradcheck.METHODS:
+    for method in METHODS:
         worst = getattr(checked.errors, method)[name].worst
         assert worst.index == entry
         assert worst.analytic == pytest.approx(1.0005 * worst.numerical, rel=1e-5)
@@ -199,7 +194,7 @@ def test_a_problem_gives_the_entry_both_values_and_the_bound(monkeypatch: pytest
 
 def test_entries_that_are_exactly_zero_in_both_gradients_are_counted_apart() -> None:
     errors = found(a_network()).errors
-    for method in gradcheck.METHODS:
+    for method in METHODS:
         assert (
             getattr(errors, method)["U"].exact_zeros == m
         )  # the column of the character that the window does not read
@@ -209,7 +204,7 @@ def test_entries_that_are_exactly_zero_in_both_gradients_are_counted_apart() -> 
 def test_exact_zeros_give_no_relative_error_of_their_own() -> None:
     network = Network(vocabulary_size=2, hidden_size=1, dtype=np.float64)
     g_a, g_n = np.zeros(network.parameters.vector.size), np.zeros(network.parameters.vector.size)
-    errors = gradcheck.compare(network, g_a, g_n)["V"]
+    errors = compare(network, g_a, g_n)["V"]
     assert (errors.max_relative_error, errors.max_absolute_error, errors.exact_zeros) == (0.0, 0.0, 2)
 
 
@@ -217,7 +212,7 @@ def test_a_zero_against_a_number_that_is_not_is_a_relative_error_of_one() -> Non
     network = Network(vocabulary_size=2, hidden_size=1, dtype=np.float64)
     g_a, g_n = np.zeros(network.parameters.vector.size), np.zeros(network.parameters.vector.size)
     g_n[network.parameters.slices["c"]] = [0.0, 1e-30]
-    errors = gradcheck.compare(network, g_a, g_n)["c"]
+    errors = compare(network, g_a, g_n)["c"]
     assert (errors.max_relative_error, errors.exact_zeros, errors.worst.index) == (1.0, 1, (1,))
 
 
@@ -226,7 +221,7 @@ def test_the_errors_are_those_of_the_formula() -> None:
     g_a, g_n = np.ones(network.parameters.vector.size), np.ones(network.parameters.vector.size)
     g_a[network.parameters.slices["V"]] = [4.0, -0.5]
     g_n[network.parameters.slices["V"]] = [4.5, -0.4]
-    errors = gradcheck.compare(network, g_a, g_n)["V"]
+    errors = compare(network, g_a, g_n)["V"]
     assert errors.max_absolute_error == 0.5
     assert errors.max_relative_error == pytest.approx(0.2)  # |-0.5 + 0.4| / 0.5, more than 0.5 / 4.5
     assert errors.max_scaled_error == 0.125
@@ -248,7 +243,7 @@ def test_the_numerical_gradient_calls_the_forward_pass_only(monkeypatch: pytest.
         np.testing.assert_allclose(numerical, analytic, rtol=1e-4, atol=1e-8)
 
 
-@pytest.mark.parametrize("method", gradcheck.METHODS)
+@pytest.mark.parametrize("method", METHODS)
 def test_the_numerical_gradient_of_some_entries_is_that_of_all_at_their_places(method: str) -> None:
     network = a_network()
     window = a_window(network)
@@ -295,9 +290,7 @@ def test_the_central_difference_is_worse_on_both_sides_of_its_best_step(sweep: l
     assert central[-12] > 1000 * central[-5]  # rounding
 
 
-def test_the_truncation_of_the_central_difference_falls_with_the_square_of_the_step(
-    sweep: list[StepSizeError],
-) -> None:
+def test_the_truncation_of_the_central_difference_falls_with_the_square_of_the_step(sweep: list[StepSizeError]) -> None:
     central = errors_by_step(sweep, "central")
     assert central[-1] / central[-2] == pytest.approx(100, rel=0.3)
     assert central[-2] / central[-3] == pytest.approx(100, rel=0.1)

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from charloom.core.cells import CELLS
 from charloom.core.common.types import Array, IntArray
-from charloom.core.gradcheck import COMPLEX_STEP, Window, analytic_gradient, compare, numerical_gradient
+from charloom.core.gradcheck import Window
+from charloom.core.gradcheck.check import compare
+from charloom.core.gradcheck.numerical import COMPLEX_STEP, analytic_gradient, numerical_gradient
 from charloom.core.network import Network, Parameters, Stepper
 
 # A first example imports and allocates; a machine under load is slow: no deadline says anything about the code.

@@ -39,7 +39,7 @@ from charloom.core.common.records import (
     WorstEntry,
 )
 from charloom.core.common.reference import REFERENCE
-from charloom.core.gradcheck import SWEEP_STEPS
+from charloom.core.gradcheck.check import SWEEP_STEPS
 from charloom.stages import plot
 
 ROOT = Path(__file__).parents[1]
@@ -149,12 +149,7 @@ METRICS = TrainingMetrics(
     stopped="steps",
 )
 QUALITY = Quality(
-    characters=1000,
-    distinct_characters=31,
-    words=180,
-    distinct_words=90,
-    known_word_fraction=0.61234,
-    longest_copy=23,
+    characters=1000, distinct_characters=31, words=180, distinct_words=90, known_word_fraction=0.61234, longest_copy=23
 )
 
 

@@ -32,7 +32,7 @@ def a_network(cell: str = "rnn", layers: int = 1, dtype: Any = np.float64) -> Ne
     return network
 
 
-def one_that_foretells(o: list[float]) -> Network:
+def one_that_predicts(o: list[float]) -> Network:
     """A network whose outputs are `o`, whatever it reads."""
     network = Network(vocabulary_size=len(o), hidden_size=1, dtype=np.float64)
     network.parameters["c"][...] = o
@@ -66,11 +66,9 @@ def test_temperature_zero_does_not_depend_on_the_seed() -> None:
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
-def test_characters_are_drawn_as_often_as_softmax_of_the_outputs_over_the_temperature_says(
-    temperature: float,
-) -> None:
+def test_characters_are_drawn_as_often_as_softmax_of_the_outputs_over_the_temperature_says(temperature: float) -> None:
     o, draws = np.array([1.0, 0.0, -1.0, 2.0, 0.5]), 20_000
-    counts = np.bincount(drawn(one_that_foretells(o.tolist()), draws, temperature=temperature), minlength=5)
+    counts = np.bincount(drawn(one_that_predicts(o.tolist()), draws, temperature=temperature), minlength=5)
     p = np.exp(o / temperature) / np.exp(o / temperature).sum()
     chi_square = ((counts - draws * p) ** 2 / (draws * p)).sum()
     assert chi_square < 18.5  # exceeded by 1 of 1,000 seeds at 4 degrees of freedom; the seed is fixed
@@ -78,12 +76,12 @@ def test_characters_are_drawn_as_often_as_softmax_of_the_outputs_over_the_temper
 
 def test_frequencies_of_another_temperature_would_be_caught() -> None:
     o, draws = np.array([1.0, 0.0, -1.0, 2.0, 0.5]), 20_000
-    counts = np.bincount(drawn(one_that_foretells(o.tolist()), draws, temperature=1.1), minlength=5)
+    counts = np.bincount(drawn(one_that_predicts(o.tolist()), draws, temperature=1.1), minlength=5)
     p = np.exp(o) / np.exp(o).sum()
     assert ((counts - draws * p) ** 2 / (draws * p)).sum() > 18.5
 
 
-def test_each_character_is_drawn_from_what_the_ones_before_it_foretell() -> None:
+def test_each_character_is_drawn_from_what_the_ones_before_it_predict() -> None:
     network = Network(vocabulary_size=4, hidden_size=4, dtype=np.float64)
     network.parameters["U"][...] = 9 * np.eye(4)
     network.parameters["V"][...] = 9 * np.roll(np.eye(4), 1, axis=0)  # after i comes i + 1
@@ -103,7 +101,7 @@ def test_each_of_many_streams_goes_on_from_its_own_character_and_state(cell: str
 
 
 def test_streams_are_drawn_independently() -> None:
-    network, draws = one_that_foretells([0.0, 0.0]), 4000
+    network, draws = one_that_predicts([0.0, 0.0]), 4000
     stream = sample(network, [0, 0], network.zero_state(2), rng=np.random.default_rng(1))
     pairs = np.array([ids.tolist() for ids in islice(stream, draws)])
     assert (pairs[:, 0] == pairs[:, 1]).mean() == pytest.approx(0.5, abs=0.03)
@@ -184,7 +182,7 @@ def test_of_equal_outputs_top_k_keeps_just_k() -> None:
 
 @pytest.mark.parametrize(("options", "expected"), [({"top_k": 2}, {1, 3}), ({"top_p": 0.71}, {0, 1, 3})])
 def test_only_what_is_kept_is_drawn(options: dict[str, Any], expected: set[int]) -> None:
-    network = one_that_foretells(np.log([0.2, 0.4, 0.1, 0.3]).tolist())
+    network = one_that_predicts(np.log([0.2, 0.4, 0.1, 0.3]).tolist())
     assert set(drawn(network, 2000, **options)) == expected
 
 
@@ -204,14 +202,14 @@ def test_what_is_drawn_does_not_depend_on_the_size_of_a_block_of_noise(monkeypat
     assert drawn(a_network(), 600) == expected
 
 
-def test_generate_gives_the_prime_text_and_as_many_characters_as_asked_for(model: Model) -> None:
+def test_generate_gives_the_prompt_and_as_many_characters_as_asked_for(model: Model) -> None:
     text = model.generate(50, prime="abé")
     assert text.startswith("abé")
     assert len(text) == 53
     assert set(text) <= set(CHARACTERS)
 
 
-def test_generate_goes_on_from_the_state_after_the_prime_text(model: Model) -> None:
+def test_generate_goes_on_from_the_state_after_the_prompt(model: Model) -> None:
     network, ids = model.network, model.vocabulary.encode("dab a")
     state = read(network, ids[:-1], network.zero_state(1))
     rng = np.random.default_rng(4)
@@ -219,7 +217,7 @@ def test_generate_goes_on_from_the_state_after_the_prime_text(model: Model) -> N
     assert model.generate(80, prime="dab a", seed=4) == "dab a" + expected
 
 
-def test_without_a_prime_text_the_network_starts_as_after_a_line_break(model: Model) -> None:
+def test_without_a_prompt_the_network_starts_as_after_a_line_break(model: Model) -> None:
     assert "\n" + model.generate(80) == model.generate(80, prime="\n")
 
 
@@ -238,12 +236,12 @@ def test_of_many_unknown_characters_ten_are_listed(model: Model) -> None:
         model.generate(10, prime="0123456789xyz")
 
 
-def test_unknown_characters_of_the_prime_text_are_skipped_if_asked_for(model: Model) -> None:
+def test_unknown_characters_of_the_prompt_are_skipped_if_asked_for(model: Model) -> None:
     skipped = model.generate(80, prime="a€bx", on_unknown="skip")
     assert skipped.removeprefix("a€bx") == model.generate(80, prime="ab").removeprefix("ab")
 
 
-def test_a_prime_text_of_unknown_characters_only_is_like_none(model: Model) -> None:
+def test_a_prompt_of_unknown_characters_only_is_like_none(model: Model) -> None:
     assert model.generate(80, prime="€", on_unknown="skip") == "€" + model.generate(80)
 
 

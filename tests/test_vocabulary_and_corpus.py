@@ -75,11 +75,7 @@ def prepared(
     path: Path, *, encoding: str = "utf-8", newline: str = "universal", validation_fraction: float = 0.0
 ) -> Summary:
     return prepare(
-        path,
-        path.parent / "prepare",
-        encoding=encoding,
-        newline=newline,
-        validation_fraction=validation_fraction,
+        path, path.parent / "prepare", encoding=encoding, newline=newline, validation_fraction=validation_fraction
     )
 
 

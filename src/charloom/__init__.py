@@ -1,4 +1,4 @@
-"""charloom: character-level recurrent networks in NumPy, with proved gradients.
+"""charloom: character-level recurrent networks in NumPy, with hand-written, verified gradients.
 
 Names are imported when they are first used, so that a stage depends on the modules that it uses and on no others.
 """

@@ -1,1 +1,1 @@
-"""The adapters: one module or package for each outside world. They use the core; the core does not know them."""
+"""The adapters: a module or package for each tool that the core does not know, from the command line to MLflow."""

@@ -34,17 +34,13 @@ CORPORA = {
         url="https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
         sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
         file_name="tinyshakespeare.txt",
-    ),
+    )
 }
 
 _TIMEOUT = (10.0, 20.0)  # seconds to connect, and between two pieces of data
 _ATTEMPTS = 3
 _PAUSE = 1.0  # seconds between attempts
-_INVALID_URL = (
-    requests.exceptions.InvalidSchema,
-    requests.exceptions.InvalidURL,
-    requests.exceptions.MissingSchema,
-)
+_INVALID_URL = (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL, requests.exceptions.MissingSchema)
 
 
 def fetch(corpus: Published, folder: Path, *, url: str | None = None) -> bool:

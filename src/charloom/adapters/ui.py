@@ -73,10 +73,7 @@ def serve(tracking: TrackingConfig, *, port: int | None = None, browser: bool = 
         empty = not store.client.search_runs([store.experiment_id], max_results=1)
         store.client.set_experiment_tag(store.experiment_id, f"mlflow.sharedViewState.{_VIEW_NAME}", json.dumps(_VIEW))
     if empty:
-        print(
-            "There are no runs yet; `make repro` or `python -m charloom.experiment` makes the first.",
-            flush=True,
-        )
+        print("There are no runs yet; `make repro` or `python -m charloom.experiment` makes the first.", flush=True)
     view = f"#/experiments/{store.experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={_VIEW_NAME}"
     if store.address.uri.startswith(("http://", "https://")):
         _show(f"{str(store.address).rstrip('/')}/{view}", browser)

@@ -25,13 +25,7 @@ class Recorder:
     """
 
     def __init__(
-        self,
-        options: TrainConfig,
-        training: Training,
-        text: Corpus,
-        work: WorkFolder,
-        *,
-        rng: np.random.Generator,
+        self, options: TrainConfig, training: Training, text: Corpus, work: WorkFolder, *, rng: np.random.Generator
     ) -> None:
         """A recorder of `training`, which may go on from a checkpoint: see `resume`."""
         self._options, self._training, self._text, self._work, self._rng = options, training, text, work, rng

@@ -24,15 +24,7 @@ from charloom.adapters.files.work_folder import WorkFolder
 from charloom.adapters.progress import Progress
 from charloom.core.common.errors import DataError, StateError, hint
 from charloom.core.network import Model, Network
-from charloom.core.training import (
-    OPTIMIZERS,
-    SCHEDULES,
-    Dropout,
-    Optimizer,
-    Training,
-    WorkerPool,
-    warm_up,
-)
+from charloom.core.training import OPTIMIZERS, SCHEDULES, Dropout, Optimizer, Training, WorkerPool, warm_up
 from charloom.stages.recorder import Recorder
 
 

@@ -1,6 +1,6 @@
-"""Composition by Hydra: `params.yaml`, what `conf/` lays over it, and the overrides of the command line.
+"""Composition by Hydra: `params.yaml`, the options and presets of `conf/`, and the overrides of the command line.
 
-The only module that hands Hydra's and OmegaConf's values on; behind it, they are plain and checked.
+OmegaConf's values stay in here: what leaves is a checked `Config`. Knows no key but `out`.
 """
 
 import os
@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
-from charloom.adapters.configuration.messages import explain, problem, summary, unknown_key
+from charloom.adapters.configuration.messages import explain, problem, unknown_key
 from charloom.adapters.configuration.schema import KEYS, SECTIONS, Config
 from charloom.core.common.errors import ConfigError
 
@@ -75,10 +75,8 @@ def load(overrides: Sequence[str] = (), *, multirun: bool = False) -> Config:
     register()
     GlobalHydra.instance().clear()
     with one_line_errors(), initialize_config_dir(str(root / "conf"), version_base="1.3"):
-        problems: list[str] = []
-        kept: list[str] = []
         groups = {path.name for path in (root / "conf").iterdir() if path.is_dir()}
-        known = {*KEYS, *SECTIONS, *groups}
+        known, problems, kept = {*KEYS, *SECTIONS, *groups}, list[str](), list[str]()
         for override in OverridesParser.create().parse_overrides(list(overrides)):
             key = override.key_or_group
             if key not in known and not key.startswith("hydra"):
@@ -100,8 +98,11 @@ def from_composed(composed: Composed, default_out: str, problems: Sequence[str] 
         config = Config.model_validate(_plain(composed, default_out))
     except ValidationError as error:
         problems = [*problems, *map(problem, error.errors(include_url=False))]
+    if len(problems) > 1:
+        listed = "; ".join(f"({number}) {text}" for number, text in enumerate(problems, 1))
+        problems = [f"{len(problems)} problems: {listed}"]
     if problems:
-        raise ConfigError(summary(problems))
+        raise ConfigError(problems[0])
     return config
 
 

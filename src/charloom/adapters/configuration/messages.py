@@ -1,7 +1,8 @@
 """One line for what is wrong with a configuration: the key, what must hold, what came, and what to try."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable
 
 import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -24,17 +25,6 @@ _MUST = {
     "literal_error": "must be one of {expected}",
     "value_error": "{error}",  # a rule that the schema words itself
 }
-
-
-def summary(problems: Sequence[str]) -> str:
-    """All problems in one line.
-
-    >>> summary(["one"]), summary(["one", "another"])
-    ('one', '2 problems: (1) one; (2) another')
-    """
-    if len(problems) == 1:
-        return problems[0]
-    return f"{len(problems)} problems: " + "; ".join(f"({n}) {problem}" for n, problem in enumerate(problems, 1))
 
 
 def problem(details: ErrorDetails) -> str:
@@ -60,11 +50,10 @@ def unknown_key(key: str, groups: Iterable[str] = ()) -> str:
     >>> unknown_key("model.hiden_size")
     "there is no key 'model.hiden_size'; did you mean 'model.hidden_size'?"
     """
-    names = {name: name for name in (*KEYS, *SECTIONS, *groups)}
     last_parts = {name.rpartition(".")[2]: name for name in KEYS}
-    close = difflib.get_close_matches(key, names, 1)
-    close = close or [last_parts[name] for name in difflib.get_close_matches(key.rpartition(".")[2], last_parts, 1)]
-    hint = f"did you mean '{close[0]}'?" if close else "params.yaml has those there are"
+    names = last_parts | {name: name for name in (*KEYS, *SECTIONS, *groups)}
+    close = difflib.get_close_matches(key, names, 1) or difflib.get_close_matches(key.rpartition(".")[2], last_parts, 1)
+    hint = f"did you mean '{names[close[0]]}'?" if close else "params.yaml lists every key"
     return f"there is no key '{key}'; {hint}"
 
 
@@ -85,7 +74,6 @@ def explain(error: Exception) -> str | None:
         return "model, optimizer, preset and tracking are names of files in conf/, got null; leave such a key out"
     if not isinstance(error, HydraException | OmegaConfBaseException | yaml.YAMLError):
         return None
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    key = next((line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key:")), "")
-    text = lines[0].removesuffix(".")
-    return text if key in text else f"{key}: {text}"
+    text = str(error).strip().partition("\n")[0].removesuffix(".")
+    key = re.search(r"full_key: (\S+)", str(error))
+    return text if key is None or key[1] in text else f"{key[1]}: {text}"

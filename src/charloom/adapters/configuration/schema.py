@@ -50,7 +50,8 @@ def _server_address(uri: str | None, info: ValidationInfo) -> str | None:
     return uri
 
 
-class _Section(BaseModel):  # its fields are checked in their order: rules find those above their own in `info.data`
+class _Section(BaseModel):
+    # Fields are checked in their order, so a rule finds in `info.data` those above its own that passed.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
@@ -151,7 +152,7 @@ class TrackingConfig(_Section):
 
 
 class Config(_Section):
-    """Everything a stage may want to know, checked; `inp` and `out` are the folders that it reads and writes."""
+    """All that a stage takes from outside, checked; `inp` and `out` are the folders that it reads and writes."""
 
     seed: Natural
     data: DataConfig

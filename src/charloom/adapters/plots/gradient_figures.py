@@ -43,7 +43,10 @@ def gradient_errors(errors: GradientErrors, *, reference: Mapping[str, tuple[flo
     panels[0].set_ylim(len(tensors) - 0.5, -0.5)  # downwards, as in a table
 
     handles = panels[0].get_lines()
-    figure.legend(handles=handles, loc="outside lower left", ncols=3, frameon=False, fontsize=SMALL, handletextpad=0.2)
+    columns = math.ceil(len(handles) / 2)  # a method's two sets of weights one below the other
+    figure.legend(
+        handles=handles, loc="outside lower left", ncols=columns, frameon=False, fontsize=SMALL, handletextpad=0.2
+    )
     verdict = "passed" if errors.passed else "FAILED"
     largest, threshold = (scientific(value, digits=2) for value in (errors.max_scaled_error, errors.threshold))
     headline(figure, f"Gradient check {verdict}: largest scaled error {largest} (threshold {threshold})")

@@ -1,40 +1,29 @@
 """The gated recurrent unit, its reset gate applied after the product, as in cuDNN and PyTorch."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from charloom.core.cells.cell import Cell, Params, by_gate, sigmoid, sigmoid_slope, tanh_slope, time_step_view
 from charloom.core.common.types import Array
 
 
-@dataclass(slots=True)
 class GRUStep:
     """The views of one time step, (B, m) each; those of two gates (2, B, m)."""
 
-    product_rz: Array  # W_r h_{t-1} and W_z h_{t-1}; the same memory at every time step
-    product_n: Array  # W_n h_{t-1}; likewise
-    projection_rz: Array  # U_r x_t + b_r and U_z x_t + b_z
-    projection_n: Array  # U_n x_t + b_n
-    rz: Array  # r and z
-    r: Array
-    z: Array
-    n: Array
-    q: Array  # W_n h_{t-1} + bn
-    h_prev: Array  # h_{t-1}
-    h: Array  # h_t
-    dh: Array  # the upstream gradient of h_t
-    factor_r: Array  # ∂a_n/∂a_r
-    factor_zn: Array  # ∂h/∂a_z and ∂h/∂a_n
-    # The gradient of U x_t + b, in the memory of the projections:
-    da_r: Array
-    da_n: Array
-    da_rz: Array  # da_r and da_z
-    da_zn: Array  # da_z and da_n
-    # The gradient of W h_{t-1}: da_r, da_z and dq.
-    d_product: Array  # (B, 3m)
-    d_product_rz: Array
-    dq: Array
+    def __init__(self, cell: "GRU", t: int, before: int) -> None:
+        self.product_rz, self.product_n = cell.product[:2], cell.product[2]  # W h_{t-1}, the same at every time step
+        projection = time_step_view(by_gate(cell.input_projection, 3)[t])  # U x_t + b; then its gradient
+        self.projection_rz = self.da_rz = projection[:2]
+        self.projection_n = self.da_n = projection[2]
+        self.da_r, self.da_zn = projection[0], projection[1:]
+        self.rz = time_step_view(cell.activations[t, :2])
+        self.r, self.z, self.n = time_step_view(cell.activations[t])
+        self.q = time_step_view(cell.q[t])
+        self.h_prev, self.h = time_step_view(cell.h[before]), time_step_view(cell.h[t + 1])
+        self.dh = time_step_view(cell.dh[t])  # the upstream gradient
+        self.factor_r, self.factor_zn = time_step_view(cell.factors[t, 0]), time_step_view(cell.factors[t, 1:])
+        self.d_product = time_step_view(cell.d_product[t])  # da_r, da_z, dq: the gradient of W h_{t-1}, (B, 3m)
+        d_product = time_step_view(by_gate(cell.d_product, 3)[t])
+        self.d_product_rz, self.dq = d_product[:2], d_product[2]
 
 
 class GRU(Cell[GRUStep]):
@@ -80,33 +69,7 @@ class GRU(Cell[GRUStep]):
         }
 
     def time_step(self, t: int, before: int) -> GRUStep:
-        projection = time_step_view(by_gate(self.input_projection, 3)[t])
-        activations = time_step_view(self.activations[t])
-        factors = time_step_view(self.factors[t])
-        d_product = time_step_view(by_gate(self.d_product, 3)[t])
-        return GRUStep(
-            product_rz=self.product[:2],
-            product_n=self.product[2],
-            projection_rz=projection[:2],
-            projection_n=projection[2],
-            rz=activations[:2],
-            r=activations[0],
-            z=activations[1],
-            n=activations[2],
-            q=time_step_view(self.q[t]),
-            h_prev=time_step_view(self.h[before]),
-            h=time_step_view(self.h[t + 1]),
-            dh=time_step_view(self.dh[t]),
-            factor_r=factors[0],
-            factor_zn=factors[1:],
-            da_r=projection[0],
-            da_n=projection[2],
-            da_rz=projection[:2],
-            da_zn=projection[1:],
-            d_product=time_step_view(self.d_product[t]),
-            d_product_rz=d_product[:2],
-            dq=d_product[2],
-        )
+        return GRUStep(self, t, before)
 
     def step(self, params: Params, t: GRUStep) -> None:
         add, multiply = np.add, np.multiply

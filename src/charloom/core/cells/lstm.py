@@ -1,37 +1,27 @@
 """Long short-term memory, with a forget gate whose bias starts at 1."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from charloom.core.cells.cell import Cell, Params, by_gate, sigmoid, sigmoid_slope, tanh_slope, time_step_view
 from charloom.core.common.types import Array
 
 
-@dataclass(slots=True)
 class LSTMStep:
     """The views of one time step, (B, m) each; those of several gates (gates, B, m)."""
 
-    product: Array  # W h_{t-1}, (4, B, m); the same memory at every time step
-    input_projection: Array  # U x_t + b, (4, B, m)
-    oifg: Array  # all four gates
-    oif: Array  # the three that are sigmoids
-    o: Array
-    i: Array
-    f: Array
-    g: Array
-    c_prev: Array  # c_{t-1}
-    c: Array  # c_t
-    tanh_c: Array  # tanh(c_t)
-    h: Array  # h_t
-    dh: Array  # the upstream gradient of h_t
-    factor_o: Array  # ∂h/∂a_o
-    factor_ifg: Array  # ∂c/∂a_i, ∂c/∂a_f, ∂c/∂a_g
-    factor_c: Array  # ∂h/∂c, in the memory of tanh_c
-    # The gradient of a_t, in the memory of input_projection:
-    da: Array  # (B, 4m)
-    da_o: Array
-    da_ifg: Array
+    def __init__(self, cell: "LSTM", t: int, before: int) -> None:
+        self.product = cell.product  # W h_{t-1}; the same memory at every time step
+        self.input_projection = time_step_view(by_gate(cell.input_projection, 4)[t])  # U x_t + b; then da_t
+        self.da = time_step_view(cell.input_projection[t])  # (B, 4m)
+        self.da_o, self.da_ifg = self.input_projection[0], self.input_projection[1:]
+        self.oifg = time_step_view(cell.activations[t])
+        self.oif = self.oifg[:3]
+        self.o, self.i, self.f, self.g = self.oifg
+        self.c_prev, self.c = time_step_view(cell.c[before]), time_step_view(cell.c[t + 1])
+        self.tanh_c = self.factor_c = time_step_view(cell.tanh_c[t])
+        self.h = time_step_view(cell.h[t + 1])
+        self.dh = time_step_view(cell.dh[t])  # the upstream gradient
+        self.factor_o, self.factor_ifg = time_step_view(cell.factors[t, 0]), time_step_view(cell.factors[t, 1:])
 
 
 class LSTM(Cell[LSTMStep]):
@@ -81,29 +71,7 @@ class LSTM(Cell[LSTMStep]):
         }
 
     def time_step(self, t: int, before: int) -> LSTMStep:
-        projection = time_step_view(by_gate(self.input_projection, 4)[t])
-        activations, factors = time_step_view(self.activations[t]), time_step_view(self.factors[t])
-        return LSTMStep(
-            product=self.product,
-            input_projection=projection,
-            oifg=activations,
-            oif=activations[:3],
-            o=activations[0],
-            i=activations[1],
-            f=activations[2],
-            g=activations[3],
-            c_prev=time_step_view(self.c[before]),
-            c=time_step_view(self.c[t + 1]),
-            tanh_c=time_step_view(self.tanh_c[t]),
-            h=time_step_view(self.h[t + 1]),
-            dh=time_step_view(self.dh[t]),
-            factor_o=factors[0],
-            factor_ifg=factors[1:],
-            factor_c=time_step_view(self.tanh_c[t]),
-            da=time_step_view(self.input_projection[t]),
-            da_o=projection[0],
-            da_ifg=projection[1:],
-        )
+        return LSTMStep(self, t, before)
 
     def set_state(self, t: int, state: Array) -> None:
         self.h[t], self.c[t] = state

@@ -1,22 +1,19 @@
 """The plain recurrent cell (Elman, Finding structure in time, 1990)."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from charloom.core.cells.cell import Cell, Params, tanh_slope, time_step_view
 from charloom.core.common.types import Array
 
 
-@dataclass(slots=True)
 class RNNStep:
     """The views of one time step, (B, m) each."""
 
-    product: Array  # W h_{t-1}; the same memory at every time step
-    input_projection: Array  # U x_t + b
-    h: Array  # h_t
-    dh: Array  # the upstream gradient of h_t
-    da: Array  # first 1 - h_t², then the gradient of a_t; in the memory of input_projection
+    def __init__(self, cell: "RNN", t: int, before: int) -> None:
+        self.product = cell.product[0]  # W h_{t-1}; the same memory at every time step
+        self.input_projection = self.da = time_step_view(cell.input_projection[t])  # U x_t + b; then da_t
+        self.h = time_step_view(cell.h[t + 1])
+        self.dh = time_step_view(cell.dh[t])  # the upstream gradient
 
 
 class RNN(Cell[RNNStep]):
@@ -38,13 +35,7 @@ class RNN(Cell[RNNStep]):
     states = 1
 
     def time_step(self, t: int, before: int) -> RNNStep:
-        return RNNStep(
-            product=self.product[0],
-            input_projection=time_step_view(self.input_projection[t]),
-            h=time_step_view(self.h[t + 1]),
-            dh=time_step_view(self.dh[t]),
-            da=time_step_view(self.input_projection[t]),
-        )
+        return RNNStep(self, t, before)
 
     def step(self, params: Params, t: RNNStep) -> None:
         a = np.add(t.product, t.input_projection, t.h)

@@ -7,14 +7,7 @@ import numpy as np
 
 from charloom.core.common.records import MethodErrors, StepSizeError, TensorErrors, WorstEntry
 from charloom.core.common.types import Vector
-from charloom.core.gradcheck.numerical import (
-    COMPLEX_STEP,
-    METHODS,
-    Map,
-    Window,
-    analytic_gradient,
-    numerical_gradient,
-)
+from charloom.core.gradcheck.numerical import COMPLEX_STEP, METHODS, Map, Window, analytic_gradient, numerical_gradient
 from charloom.core.network import Network
 
 TRUNCATION = 1e-6  # of a tensor's largest gradient entry: what ξ²|L'''|/6 may come to

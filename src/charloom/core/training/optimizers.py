@@ -16,12 +16,11 @@ from charloom.core.common.types import Array
 class Optimizer(ABC):
     """A rule that turns gradients into updates of a flat vector of parameters.
 
-    `state` holds its named vectors, `options` the keywords that the rule takes besides those of every rule, and
-    `learning_rate`, η, may be set between updates.
+    `state` holds its named vectors, zeros at the start; `learning_rate`, η, may be set between updates.
     """
 
-    options: ClassVar[tuple[str, ...]]
-    state: dict[str, Array]
+    options: ClassVar[tuple[str, ...]]  # the keywords that the rule takes besides those of every rule
+    vectors: ClassVar[tuple[str, ...]]  # the names of its vectors
 
     def __init__(
         self,
@@ -31,6 +30,7 @@ class Optimizer(ABC):
         learning_rate: float,
         clip_value: float | None = None,
         clip_norm: float | None = None,
+        **options: float,
     ) -> None:
         """A rule at its start.
 
@@ -40,8 +40,15 @@ class Optimizer(ABC):
             learning_rate: η > 0.
             clip_value: each element of g is clipped to [-clip_value, clip_value]; None: clipping off.
             clip_norm: after that, a g whose Euclidean norm is above `clip_norm` is scaled down to it; None: off.
+            options: the rule's own keywords, see its equations.
+
+        Raises TypeError where an option is missing or unknown.
         """
+        if set(options) != set(self.options):
+            raise TypeError(f"{type(self).__name__} takes the options {list(self.options)}, got {list(options)}")
         self.learning_rate, self.clip_value, self.clip_norm = learning_rate, clip_value, clip_norm
+        self.__dict__ |= options
+        self.state: dict[str, Array] = {name: np.zeros(size, dtype) for name in self.vectors}
         self._work = np.empty(size, dtype)
 
     def update(self, params: Array, grads: Array) -> None:
@@ -75,12 +82,8 @@ class AdaGrad(Optimizer):
     """
 
     options = ("epsilon",)
-
-    def __init__(self, size: int, dtype: DTypeLike, *, epsilon: float, **common: Any) -> None:
-        """`epsilon` is ε >= 0; `common` are the keywords of every rule."""
-        super().__init__(size, dtype, **common)
-        self.epsilon = epsilon
-        self.state = {"sum_of_squares": np.zeros(size, dtype)}
+    vectors = ("sum_of_squares",)
+    epsilon: float  # >= 0
 
     def _apply(self, params: Array, grads: Array) -> None:
         g, s, work = grads, self.state["sum_of_squares"], self._work
@@ -101,12 +104,9 @@ class RMSprop(Optimizer):
     """
 
     options = ("epsilon", "decay")
-
-    def __init__(self, size: int, dtype: DTypeLike, *, epsilon: float, decay: float, **common: Any) -> None:
-        """`epsilon` is ε > 0, `decay` α in [0, 1); `common` are the keywords of every rule."""
-        super().__init__(size, dtype, **common)
-        self.epsilon, self.decay = epsilon, decay
-        self.state = {"mean_square": np.zeros(size, dtype)}
+    vectors = ("mean_square",)
+    epsilon: float  # > 0
+    decay: float  # in [0, 1)
 
     def _apply(self, params: Array, grads: Array) -> None:
         g, s, work = grads, self.state["mean_square"], self._work
@@ -129,26 +129,16 @@ class Adam(Optimizer):
     """
 
     options = ("epsilon", "beta1", "beta2", "weight_decay")
+    vectors = ("mean", "mean_square")
+    epsilon: float  # > 0
+    beta1: float  # in [0, 1)
+    beta2: float  # in [0, 1)
+    weight_decay: float  # >= 0
 
-    def __init__(
-        self,
-        size: int,
-        dtype: DTypeLike,
-        *,
-        epsilon: float,
-        beta1: float,
-        beta2: float,
-        weight_decay: float,
-        **common: Any,
-    ) -> None:
-        """`epsilon` is ε > 0, β1 and β2 are in [0, 1), λ >= 0; `common` are the keywords of every rule."""
-        super().__init__(size, dtype, **common)
-        self.epsilon, self.beta1, self.beta2, self.weight_decay = epsilon, beta1, beta2, weight_decay
-        self.state = {
-            "mean": np.zeros(size, dtype),
-            "mean_square": np.zeros(size, dtype),
-            "count": np.zeros(1, np.int64),
-        }
+    def __init__(self, size: int, dtype: DTypeLike, **options: Any) -> None:
+        """See `Optimizer`."""
+        super().__init__(size, dtype, **options)
+        self.state["count"] = np.zeros(1, np.int64)
 
     def _apply(self, params: Array, grads: Array) -> None:
         g, work, eta = grads, self._work, self.learning_rate
@@ -179,12 +169,8 @@ class SGD(Optimizer):
     """
 
     options = ("momentum",)
-
-    def __init__(self, size: int, dtype: DTypeLike, *, momentum: float, **common: Any) -> None:
-        """`momentum` is μ in [0, 1); `common` are the keywords of every rule."""
-        super().__init__(size, dtype, **common)
-        self.momentum = momentum
-        self.state = {"velocity": np.zeros(size, dtype)}
+    vectors = ("velocity",)
+    momentum: float  # in [0, 1)
 
     def _apply(self, params: Array, grads: Array) -> None:
         v = self.state["velocity"]

@@ -40,12 +40,7 @@ def steps(progress: float, *, final_fraction: float, periods: int) -> float:
     return float(final_fraction ** (period / (periods - 1))) if periods > 1 else 1.0
 
 
-SCHEDULES: dict[str, Callable[..., float]] = {
-    "constant": constant,
-    "linear": linear,
-    "cosine": cosine,
-    "steps": steps,
-}
+SCHEDULES: dict[str, Callable[..., float]] = {"constant": constant, "linear": linear, "cosine": cosine, "steps": steps}
 
 
 def warm_up(step: int, steps: int) -> float:

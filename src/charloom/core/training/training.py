@@ -42,7 +42,7 @@ class Training:
     `step`, `epoch`, `position`, `loss` and `smooth_loss` say where the training is; `best` holds the parameters with
     the lowest validation loss that `note_validation` was told of, at `best_step`.
 
-    >>> from charloom.core.training import AdaGrad
+    >>> from charloom.core.training.optimizers import AdaGrad
     >>> network = Network(vocabulary_size=2, hidden_size=3, dtype=np.float64)
     >>> optimizer = AdaGrad(network.parameters.vector.size, np.float64, learning_rate=0.1, epsilon=1e-8)
     >>> ids = np.array([0, 1] * 20, np.uint8)
@@ -189,7 +189,7 @@ class Training:
             setattr(self, name, values[name])
 
 
-_VALUES = (
+_VALUES = [
     "step",
     "epoch",
     "position",
@@ -199,7 +199,7 @@ _VALUES = (
     "best_validation",
     "validations_since_best",
     "seconds",
-)
+]
 
 
 def evaluate(network: Network, ids: Ids) -> float:

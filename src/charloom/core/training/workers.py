@@ -142,13 +142,7 @@ class _Worker:
     """A worker process as the pool sees it: `state` and `grads` are shared, the connection carries steps and losses."""
 
     def __init__(
-        self,
-        own: _Shard,
-        params: _SharedArray,
-        index: int,
-        T: int,
-        B: int,
-        initializer: Callable[[], object],
+        self, own: _Shard, params: _SharedArray, index: int, T: int, B: int, initializer: Callable[[], object]
     ) -> None:
         network = own.network
         self.grads = _SharedArray(network.parameters.vector.shape, network.dtype)
