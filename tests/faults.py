@@ -113,12 +113,10 @@ GRU_CELL: dict[str, Edits] = {
     },
     "r and z swapped": {
         GRU: {
-            "r=activations[0]": "r=activations[1]",
-            "z=activations[1]": "z=activations[0]",
-            "factor_r=factors[0]": "factor_r=factors[1]",
-            "factor_zn=factors[1:]": "factor_zn=factors[::2]",
-            "da_r=projection[0]": "da_r=projection[1]",
-            "da_zn=projection[1:]": "da_zn=projection[::2]",
+            "self.r, self.z, self.n =": "self.z, self.r, self.n =",
+            "cell.factors[t, 0]": "cell.factors[t, 1]",
+            "cell.factors[t, 1:]": "cell.factors[t, ::2]",
+            "= projection[0], projection[1:]": "= projection[1], projection[::2]",
             "r, z, n = self.activations": "z, r, n = self.activations",
             "factor_r, factor_z, factor_n = self.factors": "factor_z, factor_r, factor_n = self.factors",
         }
@@ -212,8 +210,7 @@ GRU_CELL: dict[str, Edits] = {
 LSTM_CELL: dict[str, Edits] = {
     "i and f swapped": {
         LSTM: {
-            "i=activations[1]": "i=activations[2]",
-            "f=activations[2]": "f=activations[1]",
+            "self.o, self.i, self.f, self.g =": "self.o, self.f, self.i, self.g =",
             "o, i, _, g = self.activations": "o, _, i, g = self.activations",
             "factor_o, factor_i, factor_f, factor_g = self.factors": (
                 "factor_o, factor_f, factor_i, factor_g = self.factors"
@@ -223,8 +220,7 @@ LSTM_CELL: dict[str, Edits] = {
     "i and f swapped, the initial bias too": {
         LSTM: {
             "[2 * m : 3 * m] = 1": "[m : 2 * m] = 1",
-            "i=activations[1]": "i=activations[2]",
-            "f=activations[2]": "f=activations[1]",
+            "self.o, self.i, self.f, self.g =": "self.o, self.f, self.i, self.g =",
             "o, i, _, g = self.activations": "o, _, i, g = self.activations",
             "factor_o, factor_i, factor_f, factor_g = self.factors": (
                 "factor_o, factor_f, factor_i, factor_g = self.factors"
@@ -233,12 +229,10 @@ LSTM_CELL: dict[str, Edits] = {
     },
     "o and i swapped": {
         LSTM: {
-            "o=activations[0]": "o=activations[1]",
-            "i=activations[1]": "i=activations[0]",
-            "factor_o=factors[0]": "factor_o=factors[1]",
-            "factor_ifg=factors[1:]": "factor_ifg=factors",
-            "da_ifg=projection[1:]": "da_ifg=projection",
-            "da_o=projection[0]": "da_o=projection[1]",
+            "self.o, self.i, self.f, self.g =": "self.i, self.o, self.f, self.g =",
+            "cell.factors[t, 0]": "cell.factors[t, 1]",
+            "cell.factors[t, 1:]": "cell.factors[t]",
+            "self.input_projection[0], self.input_projection[1:]": "self.input_projection[1], self.input_projection",
             "o, i, _, g = self.activations": "i, o, _, g = self.activations",
             "factor_o, factor_i, factor_f, factor_g = self.factors": (
                 "factor_i, factor_o, factor_f, factor_g = self.factors"
@@ -250,13 +244,13 @@ LSTM_CELL: dict[str, Edits] = {
     },
     "o and g swapped": {
         LSTM: {
-            "oif=activations[:3]": "oif=activations[1:]",
-            "o=activations[0]": "o=activations[3]",
-            "g=activations[3]": "g=activations[0]",
-            "factor_o=factors[0]": "factor_o=factors[3]",
-            "factor_ifg=factors[1:]": "factor_ifg=factors[2::-1]",
-            "da_o=projection[0]": "da_o=projection[3]",
-            "da_ifg=projection[1:]": "da_ifg=projection[2::-1]",
+            "self.oifg[:3]": "self.oifg[1:]",
+            "self.o, self.i, self.f, self.g =": "self.g, self.i, self.f, self.o =",
+            "cell.factors[t, 0]": "cell.factors[t, 3]",
+            "cell.factors[t, 1:]": "cell.factors[t, :3]",
+            "self.input_projection[0], self.input_projection[1:]": (
+                "self.input_projection[3], self.input_projection[:3]"
+            ),
             "o, i, _, g = self.activations": "g, i, _, o = self.activations",
             "factor_o, factor_i, factor_f, factor_g = self.factors": (
                 "factor_g, factor_i, factor_f, factor_o = self.factors"

@@ -36,7 +36,7 @@ TESTS = (
     "test_sampling.py",
     "test_engine.py::test_a_mask_of_zeros_cuts_the_layers_apart",
     "test_engine.py::test_evaluation_after_a_window_with_dropout_has_none",
-    "test_engine.py::test_the_forget_gates_bias_begins_at_one_and_all_others_at_zero",
+    "test_engine.py::test_the_forget_gates_bias_starts_at_one_and_all_others_at_zero",
 )
 
 
