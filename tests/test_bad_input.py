@@ -83,13 +83,13 @@ def test_a_text_shorter_than_a_window_is_refused_with_both_numbers(project: Proj
     project.corpus.write_text("a short tale", encoding="utf-8")
     project.stage("prepare", "data.validation_fraction=0")
     ended = project.try_stage(stage, f"{stage}.seq_length=12")
-    ended.assert_one_error(DATA, "has 12 characters", "need 13", f"{stage}.seq_length")
+    ended.assert_one_error(DATA, "must have 13 characters or more", "got 12", f"{stage}.seq_length")
 
 
 def test_more_streams_than_the_text_has_windows_are_refused_with_both_numbers(prepared: Project) -> None:
     trained_on = CHARACTERS - CHARACTERS // 10
     ended = prepared.try_stage("train", "train.batch_size=1000")
-    ended.assert_one_error(DATA, f"has {trained_on} characters", "need 25001", "train.batch_size")
+    ended.assert_one_error(DATA, "must have 25001 characters or more", f"got {trained_on}", "train.batch_size")
 
 
 @pytest.mark.parametrize(
@@ -344,7 +344,7 @@ def test_where_no_checkpoint_can_be_used_nothing_is_deleted(killed: Project, spo
 def test_a_whole_checkpoint_of_another_network_is_refused_and_nothing_is_deleted(killed: Project) -> None:
     _keep_the_model_only(killed.folder() / NEWEST)
     before = killed.files()
-    killed.try_stage("train", "out=artifacts/train", *SMOKE).assert_one_error(STATE, "is missing in the checkpoint")
+    killed.try_stage("train", "out=artifacts/train", *SMOKE).assert_one_error(STATE, "in the checkpoint, got ")
     assert killed.files() == before
 
 
@@ -391,7 +391,9 @@ def test_a_loss_that_is_not_finite_ends_the_training_with_the_last_finite_checkp
     ended = prepared.try_stage(
         "train", "preset=smoke", *bold, f"train.checkpoint_every={checkpoint_every}", "out=artifacts/train"
     )
-    ended.assert_one_error(STATE, "the loss is inf at step 3", "last finite checkpoint is kept", "learning_rate")
+    ended.assert_one_error(
+        STATE, "the loss must be finite, got inf at step 3", "last finite checkpoint is kept", "learning_rate"
+    )
     arrays, values = checkpoint.load(prepared.checkpoints()[-1], "checkpoint")
     assert values["step"] == 2
     assert all(np.isfinite(array).all() for array in arrays.values())
@@ -401,7 +403,7 @@ def test_a_loss_that_is_not_finite_ends_the_training_with_the_last_finite_checkp
 def test_parameters_that_are_not_finite_are_never_kept_as_a_checkpoint(prepared: Project) -> None:
     bold = ("optimizer=sgd", "optimizer.clip_norm=null", "optimizer.learning_rate=1e308")
     ended = prepared.try_stage("train", "preset=smoke", *bold, "train.checkpoint_every=1")
-    ended.assert_one_error(STATE, "a parameter is no longer finite at step 1")
+    ended.assert_one_error(STATE, "all parameters must be finite, got one that is not at step 1")
     assert prepared.checkpoints() == []
 
 

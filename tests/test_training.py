@@ -175,7 +175,7 @@ def test_training_learns_a_text_that_repeats() -> None:
 @pytest.mark.parametrize(("length", "B", "needed"), [(5, 1, 6), (1, 1, 6), (0, 1, 6), (15, 3, 16)])
 def test_a_text_shorter_than_a_window_is_refused_with_both_numbers(length: int, B: int, needed: int) -> None:
     with pytest.raises(
-        DataError, match=rf"must have {needed} characters or more for {B} streams of windows of 5, got {length};"
+        DataError, match=rf"must have {needed} characters or more for {B} streams of windows of 5, got {length}$"
     ):
         a_training(some_ids(length), B=B)
 

@@ -126,7 +126,7 @@ def _pool(config: Config, network: Network, dropout_seed: np.random.SeedSequence
 
 def _training(config: Config, network: Network, pool: WorkerPool, text: corpus.Corpus) -> Training:
     options = config.train
-    with hint(DataError, "lower train.seq_length or train.batch_size"):
+    with hint(DataError, "give a longer text, or lower train.seq_length or train.batch_size"):
         return Training(
             network,
             _optimizer(config.optimizer, network),

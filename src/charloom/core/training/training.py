@@ -86,7 +86,7 @@ class Training:
         if len(ids) < B * T + 1:
             raise DataError(
                 f"the training text must have {B * T + 1} characters or more for {B} streams of windows of {T}, "
-                f"got {len(ids)}; give a longer text, shorter windows or fewer streams"
+                f"got {len(ids)}"
             )
         self.network, self.optimizer, self.seq_length, self.smoothing = network, optimizer, T, smoothing
         self.stream_length = (len(ids) - 1) // B
