@@ -413,7 +413,7 @@ FAULTS = {
     f"{part}: {name}": edits
     for part, faults in (
         ("all cells", ALL_CELLS),
-        ("rnn", PLAIN_CELL),
+        ("plain cell", PLAIN_CELL),
         ("GRU", GRU_CELL),
         ("LSTM", LSTM_CELL),
         ("network", AROUND_THE_CELLS),

@@ -1,6 +1,6 @@
 """The faults of `tests/faults.py`, planted one by one in a copy of the source: which test fails, if any does.
 
-    python -m tests.mutations                   # every fault; about ten minutes on two cores
+    python -m tests.mutations                   # every fault; less than ten minutes on two cores
     python -m tests.mutations --only "GRU: z"   # those with this text in their names
     python -m tests.mutations --list
 

@@ -3,6 +3,8 @@
 Planting all of them takes minutes; a few stand for the rest here.
 """
 
+import re
+
 import pytest
 
 from tests import mutations
@@ -104,6 +106,14 @@ def test_a_text_that_no_name_has_is_refused(arguments: list[str], capsys: pytest
         mutations.main(arguments)
     assert exit_.value.code == 2
     assert "no fault has 'no such fault' in its name" in capsys.readouterr().err
+
+
+def test_the_page_has_a_row_for_every_fault_with_a_test_that_exists() -> None:
+    page = (ROOT / "docs" / "mutations.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (.*) \| (?:passes|finds it) \| `(.*)::(\w+)\S*` \|$", page, re.MULTILINE)
+    assert [name for name, _, _ in rows] == list(FAULTS)
+    for _, file, test in rows:
+        assert f"def {test}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), test
 
 
 def test_the_list_has_every_name(capsys: pytest.CaptureFixture[str]) -> None:
