@@ -68,9 +68,7 @@ def charloom_training(task: Task, pool: WorkerPool | None = None) -> Training:
 
 def charloom_updates(task: Task) -> Iterator[float]:
     """The training of charloom itself; instead of several threads it has as many processes with a thread each."""
-    pool = WorkerPool(
-        task.network(), seq_length=task.T, batch_size=task.B, workers=task.threads, initializer=partial(start_worker, 1)
-    )
+    pool = WorkerPool(task.network(), workers=task.threads, initializer=partial(start_worker, 1))
     with threadpool_limits(1), pool:
         for update in charloom_training(task, pool).updates():
             yield update.loss

@@ -109,7 +109,7 @@ def test_memory_is_predicted_to_a_tenth(cell: str) -> None:
     network.backward(inputs)
     taken, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert Network.memory(**sizes, T=32, B=16) == pytest.approx(taken, rel=0.1)  # type: ignore[arg-type]
+    assert Network.memory(32, 16, **sizes) == pytest.approx(taken, rel=0.1)  # type: ignore[arg-type]
 
 
 # Gates in PyTorch's order, as places in ours.

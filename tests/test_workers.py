@@ -28,9 +28,7 @@ def a_network(cell: str = "gru", dtype: str = "float64") -> Network:
 
 
 def a_pool(network: Network, workers: int, dropout: Dropout | None = None) -> WorkerPool:
-    return WorkerPool(
-        network, dropout, seq_length=T, batch_size=B, workers=workers, initializer=partial(start_worker, 1)
-    )
+    return WorkerPool(network, dropout, workers=workers, initializer=partial(start_worker, 1))
 
 
 def a_window(network: Network) -> tuple[Any, Any]:

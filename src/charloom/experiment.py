@@ -38,10 +38,10 @@ def _main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of exiting
     failures: list[CharloomError] = []  # of a single run: raised through Hydra, one would be more than a line
 
-    def job(composed: Composed) -> float:
+    @hydra.main(config_path=str(project_root() / "conf"), config_name="config", version_base="1.3")
+    def run(composed: Composed) -> float:
         return _job(composed, failures)
 
-    run = hydra.main(config_path=str(project_root() / "conf"), config_name="config", version_base="1.3")(job)
     with one_line_errors():
         if {"-m", "--multirun"} & set(arguments):
             with sweeps.sweep(overrides) as folder:

@@ -6,7 +6,6 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -37,23 +36,13 @@ def run(config: Config, inp: Path, out: Path) -> None:
         network.initialize(options.large_scale, rng=rng)
         large = gradcheck.check(network, window, options.step, options.threshold, map=map)
 
-    problems = [
-        f"at {weights} weights {problem}"
-        for weights, check in (("initial", initial), ("large", large))
-        for problem in check.problems
-    ]
-    errors = {"initial": initial.errors, "large": large.errors}
-    artifacts.ERRORS.write(
-        out,
-        GradientErrors(
-            passed=not problems,
-            step=options.step,
-            threshold=options.threshold,
-            central=initial.errors.central,
-            complex_step=initial.errors.complex_step,
-            large_weights=large.errors,
-        ),
+    checks = {"initial": initial, "large": large}
+    problems = [f"at {weights} weights {problem}" for weights, check in checks.items() for problem in check.problems]
+    errors = {weights: check.errors for weights, check in checks.items()}
+    found = GradientErrors(
+        not problems, options.step, options.threshold, **vars(initial.errors), large_weights=large.errors
     )
+    artifacts.ERRORS.write(out, found)
     artifacts.ERROR_TABLE.write(out, list(_rows(errors)))
     artifacts.STEP_SWEEP.write(out, sweep)
     print(gradcheck.table(errors))
@@ -64,18 +53,12 @@ def run(config: Config, inp: Path, out: Path) -> None:
 
 def _network(config: Config, vocabulary_size: int) -> Network:
     options = config.gradcheck
-    sizes: dict[str, Any] = {
-        "vocabulary_size": vocabulary_size,
-        "hidden_size": options.hidden_size or config.model.hidden_size,
-        "cell": config.model.cell,
-        "layers": config.model.layers,
-    }
-    bytes_per_worker = Network.memory(**sizes, dtype=np.complex128, T=options.seq_length, B=options.batch_size)
-    require_memory(
-        options.workers * bytes_per_worker,
-        "the gradient check",
-        f"check a smaller network of the same kind: lower gradcheck.hidden_size ({sizes['hidden_size']})",
-    )
+    hidden_size = options.hidden_size or config.model.hidden_size
+    sizes = config.model.model_dump(include={"cell", "layers"})
+    sizes |= {"vocabulary_size": vocabulary_size, "hidden_size": hidden_size}
+    bytes_per_worker = Network.memory(options.seq_length, options.batch_size, **sizes, dtype=np.complex128)
+    advice = f"check a smaller network of the same kind: lower gradcheck.hidden_size ({hidden_size})"
+    require_memory(options.workers * bytes_per_worker, "the gradient check", advice)
     return Network(**sizes, dtype=np.float64)
 
 
@@ -102,7 +85,7 @@ def _pool_map(workers: int) -> Iterator[gradcheck.Map]:
 
 def _rows(errors: Mapping[str, MethodErrors]) -> Iterator[ErrorRow]:
     for weights, methods in errors.items():
-        for method, tensors in (("central", methods.central), ("complex_step", methods.complex_step)):
+        for method, tensors in vars(methods).items():
             for tensor, found in tensors.items():
                 figures = {key: value for key, value in asdict(found).items() if key != "worst"}
                 yield ErrorRow(weights, method, tensor, **figures)

@@ -9,12 +9,9 @@ from charloom.adapters.files import corpus
 
 def run(config: Config, inp: Path, out: Path) -> None:
     """Write the vocabulary, the ids and the summary of the corpus into `out`; reads nothing in `inp`."""
+    data = config.data
     summary = corpus.prepare(
-        Path(config.data.path),
-        out,
-        encoding=config.data.encoding,
-        newline=config.data.newline,
-        validation_fraction=config.data.validation_fraction,
+        Path(data.path), out, encoding=data.encoding, newline=data.newline, validation_fraction=data.validation_fraction
     )
     print(
         f"{summary.path}: {summary.characters:,} characters, {summary.vocabulary_size} distinct; "

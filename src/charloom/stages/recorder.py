@@ -53,14 +53,18 @@ class Recorder:
 
     def record(self, progress: Progress) -> bool:
         """Do what is due after an update, and tell whether it was the last one."""
-        options, step = self._options, self._training.step
-        validation = self._validate(progress) if self._validates and step % options.validate_every == 0 else None
+        options, training, found = self._options, self._training, Row()
+        step = training.step
+        if self._validates and step % options.validate_every == 0:
+            found |= self._validate(progress)
         last = self.stopped is not None
-        if last and self._validates and validation is None:
-            validation = self._validate(progress)
-        text = self._sample(last) if self._sample_is_due(last) else None
-        if last or step == 1 or step % options.log_every == 0 or validation is not None or text is not None:
-            self._log(validation, text)
+        if self._validates and last and not found:
+            found |= self._validate(progress)
+        if self._sample_is_due(last):
+            found["sample"] = self._sample(last)
+        if found or last or step == 1 or step % options.log_every == 0:
+            losses = {"loss": training.loss, "smooth_loss": training.smooth_loss}
+            self._work.append({"step": step, "epoch": training.epoch, **losses, **found})
         if last or step % options.checkpoint_every == 0:
             self.save()
         progress.advance()
@@ -75,21 +79,16 @@ class Recorder:
 
     def write(self, out: Path) -> None:
         """Write the history, the samples and the metrics into the stage's folder `out`."""
-        rows, training = self._work.history, self._training
-        artifacts.HISTORY.write(
-            out,
-            [
-                HistoryRow(
-                    row["step"], row["epoch"], row["loss"], row["smooth_loss"], row.get("validation_nats_per_char")
-                )
-                for row in rows
-            ],
-        )
+        rows, training, validation_key = self._work.history, self._training, "validation_nats_per_char"
+        history = [
+            HistoryRow(row["step"], row["epoch"], row["loss"], row["smooth_loss"], row.get(validation_key))
+            for row in rows
+        ]
+        artifacts.HISTORY.write(out, history)
         samples = [Sample(row["step"], row["smooth_loss"], row["sample"]) for row in rows if "sample" in row]
         artifacts.SAMPLES.write(out, samples)
         nats_per_char = training.smooth_loss / training.seq_length
-        validations = [row["validation_nats_per_char"] for row in rows if "validation_nats_per_char" in row]
-        validation = validations[-1] if validations else None
+        validation = next((row[validation_key] for row in reversed(rows) if validation_key in row), None)
         metrics = TrainingMetrics(
             steps=training.step,
             epochs=training.epoch,
@@ -105,11 +104,11 @@ class Recorder:
         )
         artifacts.METRICS.write(out, metrics)
 
-    def _validate(self, progress: Progress) -> float:
+    def _validate(self, progress: Progress) -> Row:
         loss = evaluate(self._training.network, self._text.validation_ids)
         self._training.note_validation(loss)
         progress.tell_validation(loss)
-        return loss
+        return {"validation_nats_per_char": loss}
 
     def _sample_is_due(self, last: bool) -> bool:
         every, step = self._options.sample_every, self._training.step
@@ -121,13 +120,3 @@ class Recorder:
         length = self._options.final_sample_length if last else self._options.sample_length
         drawn = sample(training.network, [training.next_id], training.state[:, :, :1], rng=self._rng)
         return self._text.vocabulary.decode(int(ids[0]) for ids in islice(drawn, length))
-
-    def _log(self, validation: float | None, text: str | None) -> None:
-        training = self._training
-        row: Row = {"step": training.step, "epoch": training.epoch}
-        row |= {"loss": training.loss, "smooth_loss": training.smooth_loss}
-        if validation is not None:
-            row["validation_nats_per_char"] = validation
-        if text is not None:
-            row["sample"] = text
-        self._work.append(row)

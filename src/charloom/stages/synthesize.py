@@ -21,15 +21,10 @@ _MEASURED = 2_000_000  # characters of the training text that a written text is 
 
 def run(config: Config, inp: Path, out: Path) -> None:
     """Write the text and its quality into `out`; the text is on the terminal as it is written."""
-    options = config.synthesize
+    options, data, key = config.synthesize, config.data, "synthesize.prime_file"
     prime = options.prime
     if options.prime_file:
-        prime = corpus.read_text(
-            Path(options.prime_file),
-            encoding=config.data.encoding,
-            newline=config.data.newline,
-            key="synthesize.prime_file",
-        )
+        prime = corpus.read_text(Path(options.prime_file), encoding=data.encoding, newline=data.newline, key=key)
     model, trained_on = models.load(inp / _FILES[options.model].name), corpus.load(inp)
     characters = model.characters(
         rng=np.random.default_rng(options.seed),

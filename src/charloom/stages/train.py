@@ -38,20 +38,16 @@ def run(config: Config, inp: Path, out: Path) -> None:
     weight_seed, sample_seed, dropout_seed = np.random.SeedSequence(config.seed).spawn(3)
     network = _network(config, len(text.vocabulary))
     network.initialize(config.model.init_scale, rng=np.random.default_rng(weight_seed))
-    pool = _pool(config, network, dropout_seed)
-    training = _training(config, network, pool, text)
-    if config.train.max_seconds:
-        print(
-            f"the training ends after {config.train.max_seconds:g} s at the latest; how far it comes by then "
-            "depends on the machine: such a run is not reproducible bit for bit",
-            file=sys.stderr,
-        )
+    training = _training(config, network, text, dropout_seed)
+    if seconds := config.train.max_seconds:
+        limit = f"the training ends after {seconds:g} s at the latest; how far it comes by then depends on the machine"
+        print(f"{limit}: such a run is not reproducible bit for bit", file=sys.stderr)
     out.mkdir(parents=True, exist_ok=True)  # where this fails, it fails before the work
     with (
         blas_threads(config.train.threads),
         np.errstate(all="ignore"),  # what is not finite is found, and said once
         WorkFolder(project_root(), fingerprint(config, text)) as work,
-        pool,
+        training.pool,
     ):
         recorder = Recorder(config.train, training, text, work, rng=np.random.default_rng(sample_seed))
         recorder.resume()
@@ -92,40 +88,17 @@ def _train(training: Training, recorder: Recorder, steps: int) -> None:
 
 def _network(config: Config, vocabulary_size: int) -> Network:
     model, options = config.model, config.train
-    sizes: dict[str, Any] = {
-        "vocabulary_size": vocabulary_size,
-        "hidden_size": model.hidden_size,
-        "cell": model.cell,
-        "layers": model.layers,
-        "dtype": model.dtype,
-    }
+    sizes = model.model_dump(include={"hidden_size", "cell", "layers", "dtype"}) | {"vocabulary_size": vocabulary_size}
     T, B = options.seq_length, options.batch_size
-    bytes_per_worker = Network.memory(**sizes, T=T, B=B // options.workers)
-    require_memory(
-        options.workers * bytes_per_worker,
-        "the training",
-        f"lower model.hidden_size ({model.hidden_size}), train.batch_size ({B}) or train.seq_length ({T})",
-    )
+    advice = f"lower model.hidden_size ({model.hidden_size}), train.batch_size ({B}) or train.seq_length ({T})"
+    require_memory(options.workers * Network.memory(T, B // options.workers, **sizes), "the training", advice)
     return Network(**sizes)
 
 
-def _pool(config: Config, network: Network, dropout_seed: np.random.SeedSequence) -> WorkerPool:
+def _training(config: Config, network: Network, text: corpus.Corpus, dropout_seed: np.random.SeedSequence) -> Training:
     model, options = config.model, config.train
-    dropout = Dropout(
-        [model.dropout] * (model.layers - 1) + [model.output_dropout], tuple(dropout_seed.generate_state(4).tolist())
-    )
-    return WorkerPool(
-        network,
-        dropout,
-        seq_length=options.seq_length,
-        batch_size=options.batch_size,
-        workers=options.workers,
-        initializer=partial(start_worker, options.threads),
-    )
-
-
-def _training(config: Config, network: Network, pool: WorkerPool, text: corpus.Corpus) -> Training:
-    options = config.train
+    probabilities = [model.dropout] * (model.layers - 1) + [model.output_dropout]
+    dropout = Dropout(probabilities, tuple(dropout_seed.generate_state(4).tolist()))
     with hint(DataError, "give a longer text, or lower train.seq_length or train.batch_size"):
         return Training(
             network,
@@ -137,7 +110,9 @@ def _training(config: Config, network: Network, pool: WorkerPool, text: corpus.C
             steps=options.steps,
             max_seconds=options.max_seconds,
             learning_rate=partial(_learning_rate, config.optimizer),
-            pool=pool,
+            pool=WorkerPool(
+                network, dropout, workers=options.workers, initializer=partial(start_worker, options.threads)
+            ),
         )
 
 

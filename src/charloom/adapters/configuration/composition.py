@@ -98,11 +98,9 @@ def from_composed(composed: Composed, default_out: str, problems: Sequence[str] 
         config = Config.model_validate(_plain(composed, default_out))
     except ValidationError as error:
         problems = [*problems, *map(problem, error.errors(include_url=False))]
-    if len(problems) > 1:
-        listed = "; ".join(f"({number}) {text}" for number, text in enumerate(problems, 1))
-        problems = [f"{len(problems)} problems: {listed}"]
     if problems:
-        raise ConfigError(problems[0])
+        listed = "; ".join(f"({number}) {text}" for number, text in enumerate(problems, 1))
+        raise ConfigError(f"{len(problems)} problems: {listed}" if len(problems) > 1 else problems[0])
     return config
 
 

@@ -1,13 +1,12 @@
 """The errors of the analytic gradient against the numerical ones, and the bounds that they must keep."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from charloom.core.common.records import MethodErrors, StepSizeError, TensorErrors, WorstEntry
 from charloom.core.common.types import Vector
-from charloom.core.gradcheck.numerical import COMPLEX_STEP, METHODS, Map, Window, analytic_gradient, numerical_gradient
+from charloom.core.gradcheck.numerical import COMPLEX_STEP, Map, Window, analytic_gradient, numerical_gradient
 from charloom.core.network import Network
 
 TRUNCATION = 1e-6  # of a tensor's largest gradient entry: what ξ²|L'''|/6 may come to
@@ -35,15 +34,12 @@ def check(network: Network, window: Window, step: float, threshold: float, *, ma
     """
     loss, analytic = analytic_gradient(network, window)
     floor = rounding_floor(loss, step, window.inputs.shape[0])
-    bounds: dict[str, Callable[[float], float]] = {
-        "central": lambda largest: floor + TRUNCATION * largest,
-        "complex_step": lambda largest: threshold * largest,
-    }
+    methods = {"central": (step, floor, TRUNCATION), "complex_step": (COMPLEX_STEP, 0.0, threshold)}
     errors, problems = {}, []
-    for method, xi in zip(METHODS, (step, COMPLEX_STEP), strict=True):
+    for method, (xi, constant, fraction) in methods.items():
         errors[method] = compare(network, analytic, numerical_gradient(network, window, method, xi, map=map))
         for name, found in errors[method].items():
-            bound = bounds[method](np.abs(analytic[network.parameters.slices[name]]).max())
+            bound = constant + fraction * np.abs(analytic[network.parameters.slices[name]]).max()
             if not found.max_absolute_error <= bound < np.inf:
                 worst = found.worst
                 problems.append(

@@ -10,6 +10,7 @@ complex step: Squire and Trapp, Using complex variables to estimate derivatives 
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,39 +49,21 @@ def numerical_gradient(
     """
     all_indices = np.arange(network.parameters.vector.size) if indices is None else np.fromiter(indices, int)
     pieces = [piece for piece in np.array_split(all_indices, _PIECES) if len(piece)]
-    differentiate = _complex_step if method == "complex_step" else _central
-    return np.concatenate(list(map(differentiate, [(network, window, step, piece) for piece in pieces])))
+    return np.concatenate(list(map(_differentiate, [(network, window, method, step, piece) for piece in pieces])))
 
 
-_Job = tuple[Network, Window, float, NDArray[np.intp]]
+def _differentiate(job: tuple[Network, Window, str, float, NDArray[np.intp]]) -> Vector:
+    network, window, method, step, indices = job
+    network = network.astype(np.complex128 if method == "complex_step" else np.float64)
+    theta, state = network.parameters.vector, window.state.astype(network.dtype)
 
-
-def _complex_step(job: _Job) -> Vector:
-    network, window, step, indices = job
-    network, state = network.astype(np.complex128), window.state.astype(np.complex128)
-    theta, gradient = network.parameters.vector, np.empty(len(indices))
-    for n, i in enumerate(indices):
+    def loss(i: int, change: complex) -> Any:
         value = theta[i]
-        theta[i] = value + 1j * step
-        gradient[n] = network.forward(window.inputs, window.targets, state)[0].imag / step
+        theta[i] = value + change
+        found, _ = network.forward(window.inputs, window.targets, state)
         theta[i] = value
-    return gradient
+        return found
 
-
-def _central(job: _Job) -> Vector:
-    network, window, step, indices = job
-    network = network.astype(np.float64)
-    theta, gradient = network.parameters.vector, np.empty(len(indices))
-
-    def loss() -> float:
-        return float(network.forward(window.inputs, window.targets, window.state)[0])
-
-    for n, i in enumerate(indices):
-        value = theta[i]
-        theta[i] = value + step
-        above = loss()
-        theta[i] = value - step
-        below = loss()
-        theta[i] = value
-        gradient[n] = (above - below) / (2 * step)
-    return gradient
+    if method == "complex_step":
+        return np.array([loss(i, 1j * step).imag / step for i in indices])
+    return np.array([(loss(i, step) - loss(i, -step)) / (2 * step) for i in indices])

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
@@ -55,8 +56,9 @@ class Model:
         """
         if on_unknown == "skip":
             prime = "".join(character for character in prime if character in self.vocabulary.characters)
+        line_break = "\n" if "\n" in self.vocabulary.characters else self.vocabulary.characters[0]
         try:
-            ids = self.vocabulary.encode(prime or self._line_break)
+            ids = self.vocabulary.encode(prime or line_break)
         except DataError as error:
             raise DataError(f"the prompt has {error}") from None
         state = read(self.network, ids[:-1], self.network.zero_state(1))
@@ -64,31 +66,10 @@ class Model:
         for drawn in sample(self.network, first, state, rng=rng, temperature=temperature, top_k=top_k, top_p=top_p):
             yield self.vocabulary.decode(drawn.tolist())
 
-    def generate(
-        self,
-        length: int = 1000,
-        *,
-        seed: int = 1,
-        prime: str = "",
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        on_unknown: str = "error",
-    ) -> str:
+    def generate(self, length: int = 1000, *, seed: int = 1, prime: str = "", **options: Any) -> str:
         """The prompt `prime` and `length` characters after it; the same `seed` gives the same text.
 
-        The other arguments, and what is raised, are those of `characters`.
+        `options` are `temperature`, `top_k`, `top_p` and `on_unknown` of `characters`, which also says what is raised.
         """
-        drawn = self.characters(
-            rng=np.random.default_rng(seed),
-            prime=prime,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            on_unknown=on_unknown,
-        )
+        drawn = self.characters(rng=np.random.default_rng(seed), streams=1, prime=prime, **options)
         return prime + "".join(islice(drawn, length))
-
-    @property
-    def _line_break(self) -> str:
-        return "\n" if "\n" in self.vocabulary.characters else self.vocabulary.characters[0]

@@ -38,8 +38,7 @@ class Network:
         self.vocabulary_size, self.hidden_size, self.cell, self.layers = vocabulary_size, hidden_size, cell, layers
         self.dtype = np.dtype(dtype)
         self._shapes = self.shapes(vocabulary_size=vocabulary_size, hidden_size=hidden_size, cell=cell, layers=layers)
-        self.parameters = Parameters(self._shapes, dtype)
-        self.gradients = Parameters(self._shapes, dtype)
+        self.parameters, self.gradients = Parameters(self._shapes, dtype), Parameters(self._shapes, dtype)
         self._windows: dict[tuple[int, ...], Window] = {}
 
     def place(self, parameters: Array, gradients: Array) -> None:
@@ -58,13 +57,13 @@ class Network:
         return shapes | {"V": (K, m), "c": (K,)}
 
     @staticmethod
-    def memory(
-        *, vocabulary_size: int, hidden_size: int, cell: str, layers: int, dtype: DTypeLike, T: int, B: int
-    ) -> int:
-        """The bytes of a network, its gradients and the buffers of a window, computed before they are allocated."""
-        shapes = Network.shapes(vocabulary_size=vocabulary_size, hidden_size=hidden_size, cell=cell, layers=layers)
-        buffers = Window.size(K=vocabulary_size, m=hidden_size, cell=cell, layers=layers, T=T, B=B)
-        return np.dtype(dtype).itemsize * (2 * parameter_count(shapes) + buffers)
+    def memory(T: int, B: int, *, dtype: DTypeLike, **sizes: Any) -> int:
+        """The bytes of a network, its gradients and the buffers of a window, computed before they are allocated.
+
+        `sizes` and `dtype` are the arguments that make the network.
+        """
+        elements = 2 * parameter_count(Network.shapes(**sizes)) + Window.size(T, B, **sizes)
+        return np.dtype(dtype).itemsize * elements
 
     def initialize(self, scale: float, *, rng: np.random.Generator) -> None:
         """Draw the weights from N(0, scale²), in their order; biases are 0, except where the cell sets them."""
@@ -156,16 +155,7 @@ class Network:
 
     def _window(self, shape: tuple[int, ...]) -> Window:
         if shape not in self._windows:
-            T, B = shape
-            self._windows[shape] = Window(
-                K=self.vocabulary_size,
-                m=self.hidden_size,
-                cell=self.cell,
-                layers=self.layers,
-                dtype=self.dtype,
-                T=T,
-                B=B,
-            )
+            self._windows[shape] = Window(*shape, **self.sizes)
         return self._windows[shape]
 
 

@@ -6,6 +6,7 @@ in blocks. G is -log E with E standard exponential, which NumPy draws in a third
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -28,42 +29,36 @@ class Stepper:
     def __init__(self, network: Network, state: Array) -> None:
         """Take a copy of the parameters; `state` is that after the characters before."""
         layers, m, B = network.parameters.layers, network.hidden_size, state.shape[2]
-        cells, products = [], []
-        for params, layer_state, matrix_above in zip(
-            layers, state, [*(above["U"] for above in layers[1:]), network.parameters["V"]], strict=True
-        ):
-            stacked = zeros(params["W"].size + matrix_above.size, network.dtype).reshape(-1, m)
-            np.concatenate([params["W"], matrix_above], out=stacked)
-            cell = CELLS[network.cell](1, B, m, network.dtype, len(matrix_above))
+        matrix = network.parameters["V"]  # what h_t is multiplied with next
+        above: tuple[Array, ...] = ()  # b and the input projection of the layer above
+        self._layers: list[tuple[Any, ...]] = []
+        for params, layer_state in zip(reversed(layers), reversed(state), strict=True):
+            stacked = zeros(params["W"].size + matrix.size, network.dtype).reshape(-1, m)
+            np.concatenate([params["W"], matrix], out=stacked)
+            cell = CELLS[network.cell](1, B, m, network.dtype, len(matrix))
             cell.set_state(1, layer_state)
             h = column(cell.h[1])  # a time step leaves its state where it found the one before
             stacked.dot(h, cell.products)
-            cells.append(cell)
-            products.append((stacked.dot, h, cell.products))
-        projections = [time_step_view(cell.input_projection[0]) for cell in cells]
-        to_above = [
-            (cell.product_above, above["b"], projection)
-            for cell, above, projection in zip(cells, layers[1:], projections[1:], strict=False)
-        ]
-        self._table = layers[0]["U"].T + layers[0]["b"]  # U x_t + b for every character, (K, gates·m)
-        self._projection = projections[0]
-        self._layers = [
-            (cell.step, params, cell.time_step(0, before=1), *product, above)
-            for cell, params, product, above in zip(cells, layers, products, [*to_above, None], strict=True)
-        ]
-        self._output = cells[-1].product_above
+            if not above:
+                self._output = cell.product_above
+            to_above = (cell.product_above, *above) if above else ()
+            t = cell.time_step(0, before=1)
+            self._layers.insert(0, (cell.step, params, t, stacked.dot, h, cell.products, to_above))
+            self._projection = time_step_view(cell.input_projection[0])
+            matrix, above = params["U"], (params["b"], self._projection)
+        self._look_up = (layers[0]["U"].T + layers[0]["b"]).take  # U x_t + b of every character, (K, gates·m)
 
     def step(self, ids: IntArray) -> Array:
         """V h_t, (B, K), after reading `ids` (B,); for one stream V h_t (K,) and `ids` (). A later call overwrites it.
 
         The outputs are o_t = V h_t + c: who draws from them adds c to a block of noise, once for many characters.
         """
-        self._table.take(ids, 0, self._projection, "clip")
-        for cell_step, params, t, matrix_times, h, products, above in self._layers:
+        self._look_up(ids, 0, self._projection, "clip")
+        for cell_step, params, t, matrix_times, h, products, to_above in self._layers:
             cell_step(params, t)
             matrix_times(h, products)
-            if above:
-                np.add(*above)
+            if to_above:
+                np.add(*to_above)
         return self._output
 
 

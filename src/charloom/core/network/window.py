@@ -1,6 +1,5 @@
 """The buffers of a window of T time steps and B streams, and the output layer on them."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,11 @@ class Window:
     Arrays of all T time steps are seen as (T·B, n), one row for each character.
     """
 
-    def __init__(self, *, K: int, m: int, cell: str, layers: int, dtype: DTypeLike, T: int, B: int) -> None:
+    def __init__(
+        self, T: int, B: int, *, vocabulary_size: int, hidden_size: int, cell: str, layers: int, dtype: DTypeLike
+    ) -> None:
         """Allocate the buffers for a network of these sizes."""
-        self._B = B
+        K, m, self._B = vocabulary_size, hidden_size, B
         self.cells = [CELLS[cell](T, B, m, dtype) for _ in range(layers)]
         self.input_projection = [cell.input_projection.reshape(T * B, -1) for cell in self.cells]
         self.h = [cell.h[1:].reshape(T * B, m) for cell in self.cells]
@@ -36,10 +37,11 @@ class Window:
         self._columns = np.arange(T * B)
 
     @staticmethod
-    def size(*, K: int, m: int, cell: str, layers: int, T: int, B: int) -> int:
+    def size(T: int, B: int, *, vocabulary_size: int, hidden_size: int, cell: str, layers: int) -> int:
         """The number of elements in the buffers: those of the cells, o and the one-hot inputs, and vectors."""
+        K = vocabulary_size
         vectors = 4 * T * B + K  # the indices among them are counted as elements, too
-        return layers * buffer_size(CELLS[cell], T, B, m) + 2 * math.prod((T, B, K)) + vectors
+        return layers * buffer_size(CELLS[cell], T, B, hidden_size) + 2 * T * B * K + vectors
 
     def outputs(self, params: Parameters) -> Array:
         """o_t = V h_t + c for all time steps and streams, (T·B, K)."""

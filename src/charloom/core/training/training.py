@@ -30,6 +30,9 @@ class Update(NamedTuple):
     smooth_loss: float
 
 
+_VALUES = (*Update._fields, "epoch", "position", "best_step", "best_validation", "validations_since_best", "seconds")
+
+
 class Training:
     """A training and its state: everything that the next update depends on.
 
@@ -40,7 +43,7 @@ class Training:
     at position 0 with a zero state.
 
     `step`, `epoch`, `position`, `loss` and `smooth_loss` say where the training is; `best` holds the parameters with
-    the lowest validation loss that `note_validation` was told of, at `best_step`.
+    the lowest validation loss that `note_validation` was told of, at `best_step`; `pool` computes the gradients.
 
     >>> from charloom.core.training.optimizers import AdaGrad
     >>> network = Network(vocabulary_size=2, hidden_size=3, dtype=np.float64)
@@ -96,15 +99,10 @@ class Training:
         self.step = self.epoch = self.position = 0
         self.loss = self.smooth_loss = float("nan")
         self.steps, self.max_seconds, self._learning_rate = steps, max_seconds, learning_rate
-        self._pool = pool or WorkerPool(network)
+        self.pool = pool or WorkerPool(network)
         self.best = network.parameters.vector.copy()
         self.best_step, self.best_validation, self.validations_since_best = 0, math.inf, 0
         self._seconds_before, self._started = 0.0, time.monotonic()
-
-    @property
-    def batch_size(self) -> int:
-        """B, the number of streams."""
-        return len(self._streams)
 
     @property
     def seconds(self) -> float:
@@ -127,10 +125,25 @@ class Training:
 
         Raises StateError for a loss that is not finite, before the update.
         """
+        T, network = self.seq_length, self.network
         while True:
             if self._learning_rate is not None:
                 self.optimizer.learning_rate = self._learning_rate(self.step + 1, self.progress)
-            yield self._update()
+            window = self._streams[:, self.position : self.position + T + 1].T  # (T + 1, B)
+            loss, state = self.pool.gradient(window, self.state, self.step + 1)
+            if not math.isfinite(loss):
+                raise StateError(f"the loss must be finite, got {loss} at step {self.step + 1}")
+            self.optimizer.update(network.parameters.vector, network.gradients.vector)
+
+            self.step += 1
+            self.loss, self.state = loss, state
+            kept = self.smoothing
+            self.smooth_loss = kept * self.smooth_loss + (1 - kept) * loss if self.step > 1 else loss
+            self.position += T
+            if self.position >= self.stream_length - T:
+                self.position, self.epoch = 0, self.epoch + 1
+                self.state = network.zero_state(len(self._streams))
+            yield Update(self.step, loss, self.smooth_loss)
 
     def note_validation(self, loss: float) -> None:
         """Keep the present parameters as the best, if this validation loss is the lowest so far."""
@@ -139,24 +152,6 @@ class Training:
             self.best[:] = self.network.parameters.vector
         else:
             self.validations_since_best += 1
-
-    def _update(self) -> Update:
-        T, network = self.seq_length, self.network
-        window = self._streams[:, self.position : self.position + T + 1].T  # (T + 1, B)
-        loss, state = self._pool.gradient(window, self.state, self.step + 1)
-        if not math.isfinite(loss):
-            raise StateError(f"the loss must be finite, got {loss} at step {self.step + 1}")
-        self.optimizer.update(network.parameters.vector, network.gradients.vector)
-
-        self.step += 1
-        self.loss, self.state = loss, state
-        kept = self.smoothing if self.step > 1 else 0.0
-        self.smooth_loss = kept * self.smooth_loss + (1 - kept) * loss if kept else loss
-        self.position += T
-        if self.position >= self.stream_length - T:
-            self.position, self.epoch = 0, self.epoch + 1
-            self.state = network.zero_state(self.batch_size)
-        return Update(self.step, loss, self.smooth_loss)
 
     @property
     def next_id(self) -> int:
@@ -187,19 +182,6 @@ class Training:
             if name not in values:
                 raise StateError(f"{name} is missing in the checkpoint")
             setattr(self, name, values[name])
-
-
-_VALUES = [
-    "step",
-    "epoch",
-    "position",
-    "loss",
-    "smooth_loss",
-    "best_step",
-    "best_validation",
-    "validations_since_best",
-    "seconds",
-]
 
 
 def evaluate(network: Network, ids: Ids) -> float:

@@ -10,8 +10,8 @@ Knows nothing about optimizers and texts.
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from types import TracebackType
@@ -42,29 +42,23 @@ class WorkerPool:
         network: Network,
         dropout: Dropout | None = None,
         *,
-        seq_length: int = 0,
-        batch_size: int = 0,
         workers: int = 1,
         initializer: Callable[[], object] = int,
     ) -> None:
-        """A pool for windows of T = `seq_length` time steps and B = `batch_size` streams, a multiple of `workers`.
+        """A pool for windows of B streams, a multiple of `workers`.
 
-        With one worker there are no other processes, the sizes are not needed and the context may be left out. With
-        more, the network's parameters move to shared memory: one copy of W leaves more room in the cache than two.
-        `initializer` is called first in each worker process; it must be picklable.
+        With one worker there are no other processes and the context may be left out. With more, the network's
+        parameters move to shared memory: one copy of W leaves more room in the cache than two. `initializer` is called
+        first in each worker process; it must be picklable.
         """
         self.network = network
         self._own = _Shard(network, dropout or Dropout(), 0)
-        size = batch_size // workers
-        self._shards = [slice(index * size, (index + 1) * size) for index in range(workers)]
         self._workers: list[_Worker] = []
         if workers > 1:
-            params = _SharedArray(network.parameters.vector.shape, network.dtype)
-            params.array[...] = network.parameters.vector
-            network.place(params.array, network.gradients.vector)
-            self._workers = [
-                _Worker(self._own, params, index, seq_length, size, initializer) for index in range(1, workers)
-            ]
+            params = _shared_memory(network)
+            _as_array(params, network)[:] = network.parameters.vector
+            network.place(_as_array(params, network), network.gradients.vector)
+            self._workers = [_Worker(replace(self._own, index=i), params, initializer) for i in range(1, workers)]
 
     def __enter__(self) -> "WorkerPool":
         # A signal to the whole group of processes is for this process to handle: the workers inherit the blocked mask.
@@ -91,21 +85,20 @@ class WorkerPool:
         """
         if not self._workers:
             return self._own.gradient(window, state, step)
-        own, *others = self._shards
-        grads = self.network.gradients.vector
+        processes, grads = 1 + len(self._workers), self.network.gradients.vector
+        own, *others = zip(np.split(window, processes, axis=1), np.split(state, processes, axis=2), strict=True)
         try:
             for worker, shard in zip(self._workers, others, strict=True):
-                worker.begin(window[:, shard], state[:, :, shard], step)
-            loss, state_last = self._own.gradient(window[:, own], state[:, :, own], step)
-            losses, states = [loss], [state_last]
+                worker.connection.send((*shard, step))
+            found = [self._own.gradient(*own, step)]
             for worker in self._workers:
-                losses.append(worker.loss())
-                states.append(worker.state.array)
-                np.add(grads, worker.grads.array, out=grads)
+                found.append(worker.connection.recv())
+                np.add(grads, worker.grads, out=grads)
         except (EOFError, OSError):
             raise EnvironmentFault("a worker process has ended; the last checkpoint is kept; train again") from None
-        np.multiply(grads, 1 / len(losses), out=grads)
-        return sum(losses) / len(losses), np.concatenate(states, axis=2)
+        np.multiply(grads, 1 / processes, out=grads)
+        losses, states = zip(*found, strict=True)
+        return sum(losses) / processes, np.concatenate(states, axis=2)
 
 
 @dataclass(frozen=True)
@@ -125,35 +118,17 @@ class _Shard:
         return float(loss), state
 
 
-class _SharedArray:
-    """An array in memory that is shared with every process started with it."""
-
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self._shape, self._dtype = shape, dtype
-        self._memory = _CONTEXT.RawArray("b", int(np.prod(shape)) * dtype.itemsize)
-
-    @property
-    def array(self) -> Array:
-        """The array."""
-        return np.frombuffer(self._memory, self._dtype).reshape(self._shape)
-
-
 class _Worker:
-    """A worker process as the pool sees it: `state` and `grads` are shared, the connection carries steps and losses."""
+    """A worker process as the pool sees it: `grads` is shared, the connection carries its shard and what it found."""
 
-    def __init__(
-        self, own: _Shard, params: _SharedArray, index: int, T: int, B: int, initializer: Callable[[], object]
-    ) -> None:
-        network = own.network
-        self.grads = _SharedArray(network.parameters.vector.shape, network.dtype)
-        self.state = _SharedArray(network.zero_state(B).shape, network.dtype)
-        self._window = _SharedArray((T + 1, B), np.dtype(np.intp))
-        self._connection, self._far_end = _CONTEXT.Pipe()
-        memories = (params, self.grads, self._window, self.state)
+    def __init__(self, shard: _Shard, params: Any, initializer: Callable[[], object]) -> None:
+        grads = _shared_memory(shard.network)
+        self.grads = _as_array(grads, shard.network)
+        self.connection, self._far_end = _CONTEXT.Pipe()
         self._process = _CONTEXT.Process(
             target=_work,
-            args=(network.sizes, own.dropout, index, memories, self._far_end, initializer),
-            name=f"charloom worker {index}",
+            args=(shard, params, grads, self._far_end, initializer),
+            name=f"charloom worker {shard.index}",
             daemon=True,
         )
 
@@ -162,38 +137,25 @@ class _Worker:
         self._far_end.close()  # the end of the process is now the end of the pipe
 
     def stop(self) -> None:
-        self._connection.close()
+        self.connection.close()
         self._process.join()
 
-    def begin(self, window: IntArray, state: Array, step: int) -> None:
-        """Start computing the loss and the gradient of the shard."""
-        self._window.array[...], self.state.array[...] = window, state
-        self._connection.send(step)
 
-    def loss(self) -> float:
-        """Wait for the loss; `state` is then the state after the window, and `grads` the gradient."""
-        loss: float = self._connection.recv()
-        return loss
-
-
-def _work(
-    sizes: dict[str, Any],
-    dropout: Dropout,
-    index: int,
-    memories: Sequence[_SharedArray],
-    connection: Connection,
-    initializer: Callable[[], object],
-) -> None:
+def _work(shard: _Shard, params: Any, grads: Any, connection: Connection, initializer: Callable[[], object]) -> None:
     """What a worker process does, until the other end of the connection is closed."""
     kept = initializer()  # noqa: F841 - what it sets may last only as long as what it returns
-    network = Network(**sizes)
-    params, grads, window, state = (memory.array for memory in memories)
-    network.place(params, grads)
-    shard = _Shard(network, dropout, index)
+    shard.network.place(_as_array(params, shard.network), _as_array(grads, shard.network))
     while True:
         try:
-            step = connection.recv()
-            loss, state[...] = shard.gradient(window, state, step)
-            connection.send(loss)
+            connection.send(shard.gradient(*connection.recv()))
         except (EOFError, OSError):
             return
+
+
+def _shared_memory(network: Network) -> Any:
+    """Memory for a vector of the network's size, shared with every process that is started with it."""
+    return _CONTEXT.RawArray("b", network.parameters.vector.nbytes)
+
+
+def _as_array(memory: Any, network: Network) -> Array:
+    return np.frombuffer(memory, network.dtype)
