@@ -11,7 +11,7 @@ from charloom.core.cells import CELLS, Cell
 from charloom.core.common.records import StepSizeError
 from charloom.core.common.types import Array, IntArray
 from charloom.core.gradcheck import Window, check
-from charloom.core.gradcheck.check import Check, compare
+from charloom.core.gradcheck.check import TRUNCATION, Check, compare
 from charloom.core.gradcheck.numerical import COMPLEX_STEP, METHODS, analytic_gradient, numerical_gradient
 from charloom.core.network import Network, Parameters
 
@@ -72,6 +72,33 @@ def test_the_right_gradient_passes_at_small_and_large_weights(cell: str, scale: 
 def test_the_right_gradient_of_a_short_window_passes(time_steps: int) -> None:
     network = a_network()
     assert check(network, a_window(network, time_steps=time_steps), STEP, THRESHOLD).problems == []
+
+
+def a_steep_case() -> tuple[Network, Window]:
+    """A network whose loss bends so much that the truncation of a central difference exceeds `TRUNCATION`."""
+    network, rng = Network(vocabulary_size=4, hidden_size=16, dtype=np.float64), np.random.default_rng(2)
+    network.initialize(0.6, rng=np.random.default_rng(1))
+    inputs, targets = rng.integers(0, 4, (2, 40, 1))
+    return network, Window(inputs, targets, rng.uniform(-0.5, 0.5, network.zero_state(1).shape))
+
+
+def test_a_right_gradient_passes_where_the_truncation_of_the_central_difference_is_large() -> None:
+    network, window = a_steep_case()
+    checked = check(network, window, STEP, THRESHOLD)
+    errors = checked.errors.central["W"]
+    assert errors.max_absolute_error > 1.2 * TRUNCATION * errors.max_absolute_error / errors.max_scaled_error
+    assert checked.problems == []
+
+
+def test_a_wrong_gradient_is_caught_by_both_methods_where_the_truncation_is_large(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def planted(grads: Parameters) -> None:
+        grads["W"][3, 5] *= 1.0005
+
+    spoil(monkeypatch, planted)
+    problems = check(*a_steep_case(), STEP, THRESHOLD).problems
+    assert methods_that_name(problems, "W[3, 5]") == {"central", "complex_step"}
 
 
 def test_the_complex_step_agrees_far_better_than_its_threshold() -> None:

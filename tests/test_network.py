@@ -311,6 +311,15 @@ def test_the_loss_is_that_of_the_outputs(cell: str) -> None:
 
 
 @every_cell
+def test_the_gradient_after_a_window_with_dropout_has_none(cell: str) -> None:
+    case = make_case(cell=cell, layers=2)
+    _, before = analytic_gradient(case.network, case.window)
+    case.network.forward(case.inputs, case.targets, case.state, [np.zeros((12, 4)), np.full((12, 4), 2.0)])
+    _, after = analytic_gradient(case.network, case.window)
+    np.testing.assert_array_equal(after, before)
+
+
+@every_cell
 def test_reading_leaves_the_given_state_as_it_was(cell: str) -> None:
     case = make_case(cell=cell)
     before = case.state.copy()

@@ -1,5 +1,6 @@
 """gradcheck: a gate. No training on a gradient that is not the gradient of the loss."""
 
+import math
 import multiprocessing
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -33,7 +34,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
         network.initialize(config.model.init_scale, rng=rng)
         initial = gradcheck.check(network, window, options.step, options.threshold, map=map)
         sweep = gradcheck.step_sweep(network, window, rng=rng, map=map)
-        network.initialize(options.large_scale, rng=rng)
+        network.initialize(options.large_scale * math.sqrt(100 / network.hidden_size), rng=rng)
         large = gradcheck.check(network, window, options.step, options.threshold, map=map)
 
     checks = {"initial": initial, "large": large}
