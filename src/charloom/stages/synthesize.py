@@ -26,17 +26,18 @@ def run(config: Config, inp: Path, out: Path) -> None:
     if options.prime_file:
         prime = corpus.read_text(Path(options.prime_file), encoding=data.encoding, newline=data.newline, key=key)
     model, trained_on = models.load(inp / _FILES[options.model].name), corpus.load(inp)
-    characters = model.characters(
-        rng=np.random.default_rng(options.seed),
-        streams=options.streams,
-        prime=prime,
-        temperature=options.temperature,
-        top_k=options.top_k,
-        top_p=options.top_p,
-        on_unknown=options.on_unknown,
-    )
     unreadable = "choose synthesize.prime from the training text's characters or set synthesize.on_unknown=skip"
-    with replacing(artifacts.TEXT.path(out)) as file, hint(DataError, unreadable):
+    with hint(DataError, unreadable):
+        characters = model.characters(
+            rng=np.random.default_rng(options.seed),
+            streams=options.streams,
+            prime=prime,
+            temperature=options.temperature,
+            top_k=options.top_k,
+            top_p=options.top_p,
+            on_unknown=options.on_unknown,
+        )
+    with replacing(artifacts.TEXT.path(out)) as file:
         for piece in _pieces(characters, prime, options):
             file.write(piece.encode())
             sys.stdout.write(piece)

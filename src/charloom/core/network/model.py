@@ -52,7 +52,7 @@ class Model:
             top_p: draw from the smallest set of likeliest characters whose probability is at least p, in (0, 1].
             on_unknown: "skip" leaves out characters of the prompt that are not in the vocabulary.
 
-        Raises DataError, at the first character, for a prompt with such characters where `on_unknown` is "error".
+        Raises DataError for a prompt with such characters where `on_unknown` is "error".
         """
         if on_unknown == "skip":
             prime = "".join(character for character in prime if character in self.vocabulary.characters)
@@ -63,8 +63,8 @@ class Model:
             raise DataError(f"the prompt has {error}") from None
         state = read(self.network, ids[:-1], self.network.zero_state(1))
         first, state = np.repeat(ids[-1:], streams), np.repeat(state, streams, axis=2)
-        for drawn in sample(self.network, first, state, rng=rng, temperature=temperature, top_k=top_k, top_p=top_p):
-            yield self.vocabulary.decode(drawn.tolist())
+        drawn = sample(self.network, first, state, rng=rng, temperature=temperature, top_k=top_k, top_p=top_p)
+        return (self.vocabulary.decode(ids.tolist()) for ids in drawn)
 
     def generate(self, length: int = 1000, *, seed: int = 1, prime: str = "", **options: Any) -> str:
         """The prompt `prime` and `length` characters after it; the same `seed` gives the same text.

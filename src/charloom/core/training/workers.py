@@ -122,12 +122,8 @@ class _Worker:
         grads = _shared_memory(shard.network)
         self.grads = _as_array(grads, shard.network)
         self.connection, self._far_end = _CONTEXT.Pipe()
-        self._process = _CONTEXT.Process(
-            target=_work,
-            args=(shard, params, grads, self._far_end, initializer),
-            name=f"charloom worker {shard.index}",
-            daemon=True,
-        )
+        arguments = (shard, params, grads, self._far_end, initializer)
+        self._process = _CONTEXT.Process(target=_work, args=arguments, daemon=True)
 
     def start(self) -> None:
         self._process.start()
