@@ -13,15 +13,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Model", "Network", "Vocabulary", "load"]
 
-_HOMES = {
-    "Model": "core.network",
-    "Network": "core.network",
-    "Vocabulary": "core.text",
-    "load": "adapters.files.models",
-}
+_HOMES = {"Vocabulary": "core.text", "load": "adapters.files.models"}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'core.network')}"), name)

@@ -68,7 +68,7 @@ def _train(training: Training, recorder: Recorder, steps: int) -> None:
     diverged = "the last finite checkpoint is kept; lower optimizer.learning_rate or optimizer.clip_value"
     with (
         Progress(training, steps) as progress,
-        command.held_back_signals() as end_if_signalled,
+        command.held_back_signals() as check_signals,
         hint(StateError, diverged),
     ):
         if recorder.stopped:
@@ -77,7 +77,7 @@ def _train(training: Training, recorder: Recorder, steps: int) -> None:
             if recorder.record(progress):
                 return
             try:
-                end_if_signalled()
+                check_signals()
             except command.Interrupted:
                 # Between two updates; a second signal may fall into one, and is not saved after.
                 recorder.save()
@@ -102,11 +102,7 @@ def _training(config: Config, network: Network, text: corpus.Corpus, dropout_see
             network,
             _optimizer(config.optimizer, network),
             text.train_ids,
-            seq_length=options.seq_length,
-            batch_size=options.batch_size,
-            smoothing=options.smoothing,
-            steps=options.steps,
-            max_seconds=options.max_seconds,
+            **options.model_dump(include={"seq_length", "batch_size", "smoothing", "steps", "max_seconds"}),
             learning_rate=partial(_learning_rate, config.optimizer),
             pool=WorkerPool(
                 network, dropout, workers=options.workers, initializer=partial(command.start_worker, options.threads)
@@ -116,14 +112,8 @@ def _training(config: Config, network: Network, text: corpus.Corpus, dropout_see
 
 def _optimizer(options: OptimizerConfig, network: Network) -> Optimizer:
     rule = OPTIMIZERS[options.name]
-    return rule(
-        network.parameters.vector.size,
-        network.dtype,
-        learning_rate=options.learning_rate,
-        clip_value=options.clip_value,
-        clip_norm=options.clip_norm,
-        **{name: getattr(options, name) for name in rule.options},
-    )
+    keywords = options.model_dump(include={"learning_rate", "clip_value", "clip_norm", *rule.options})
+    return rule(network.parameters.vector.size, network.dtype, **keywords)
 
 
 def _learning_rate(options: OptimizerConfig, step: int, progress: float) -> float:

@@ -1,12 +1,12 @@
 """The buffers of a window of T time steps and B streams, and the output layer on them."""
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from charloom.core.cells import CELLS
-from charloom.core.cells.cell import buffer_size
 from charloom.core.common.types import Array, IntArray, Masks
 from charloom.core.network.parameters import Parameters
 
@@ -39,9 +39,9 @@ class Window:
     @staticmethod
     def size(T: int, B: int, *, vocabulary_size: int, hidden_size: int, cell: str, layers: int) -> int:
         """The number of elements in the buffers: those of the cells, o and the one-hot inputs, and vectors."""
-        K = vocabulary_size
-        vectors = 4 * T * B + K  # the indices among them are counted as elements, too
-        return layers * buffer_size(CELLS[cell], T, B, hidden_size) + 2 * T * B * K + vectors
+        K, products = vocabulary_size, CELLS[cell].gates * hidden_size * B
+        per_layer = products + sum(map(math.prod, CELLS[cell].buffer_shapes(T, B, hidden_size).values()))
+        return layers * per_layer + 2 * T * B * K + 4 * T * B + K  # indices are counted as elements, too
 
     def outputs(self, params: Parameters) -> Array:
         """o_t = V h_t + c for all time steps and streams, (T·B, K)."""
