@@ -8,8 +8,6 @@ temporary project. Prints a table, and ends with exit code 1 unless all training
 """
 
 import argparse
-import hashlib
-import os
 import random
 import shutil
 import subprocess
@@ -21,7 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = ("model.npz", "best.npz", "history.csv", "samples.jsonl", "metrics.json")
+sys.path.insert(0, str(ROOT))
+
+from tests.project import Project, checkpoint_step  # noqa: E402  (after the path is set)
+
 CHECKPOINT_EVERY = 500
 OUT = "artifacts/train"
 
@@ -38,16 +39,12 @@ class Kill:
         return f"| {number} | {self.seconds:.2f} | {self.resumed_at:,} | {'yes' if self.same else 'NO'} |"
 
 
-class Project:
-    """A temporary project with a prepared corpus, in which one training at a time runs."""
+class Trainings:
+    """The trainings in a temporary project with a prepared corpus, one at a time."""
 
     def __init__(self, root: Path, corpus: Path, steps: int) -> None:
-        self.root = root
-        root.mkdir()
-        shutil.copytree(ROOT / "conf", root / "conf")
-        shutil.copy(ROOT / "params.yaml", root)
-        (root / "data").mkdir()
-        shutil.copyfile(corpus, root / "data" / "corpus.txt")
+        self._project = Project.create(root)
+        shutil.copyfile(corpus, self._project.corpus)
         self._overrides = (
             f"out={OUT}",
             f"train.steps={steps}",
@@ -55,18 +52,16 @@ class Project:
             f"train.validate_every={steps // 4}",
             f"train.sample_every={steps // 10}",
         )
-        self._stage("prepare", "out=artifacts/prepare")
+        self._run("prepare", "out=artifacts/prepare")
 
-    def train(self) -> tuple[float, str]:
-        """Train to the end; the seconds that it took, and a hash of the files that it left."""
+    def train(self) -> tuple[float, dict[str, str]]:
+        """Train to the end; the seconds that it took, and the hashes of the files that it left."""
         started = time.perf_counter()
-        self._stage("train", *self._overrides)
+        self._run("train", *self._overrides)
         seconds = time.perf_counter() - started
-        sha256 = hashlib.sha256()
-        for name in FILES:
-            sha256.update((self.root / OUT / name).read_bytes())
-        shutil.rmtree(self.root / OUT)
-        return seconds, sha256.hexdigest()
+        hashes = self._project.hashes(OUT)
+        self.clear()
+        return seconds, hashes
 
     def train_until(self, seconds: float) -> bool:
         """Start a training and kill it after `seconds`; whether it was still running."""
@@ -80,31 +75,33 @@ class Project:
 
     def last_step(self) -> int:
         """The step of the newest checkpoint, 0 if there is none."""
-        return max((int(path.stem.split("-")[1]) for path in self.root.glob(".charloom/*/checkpoint-*.npz")), default=0)
+        return max(map(checkpoint_step, self._project.checkpoints()), default=0)
 
-    def _stage(self, name: str, *overrides: str) -> None:
-        process = self._start(name, *overrides)
+    def clear(self) -> None:
+        """Delete what a finished training left."""
+        shutil.rmtree(self._project.root / OUT)
+
+    def _run(self, stage: str, *overrides: str) -> None:
+        process = self._start(stage, *overrides)
         _, errors = process.communicate()
         if process.returncode:
-            raise SystemExit(f"{name} ended with {process.returncode}: {errors.strip()}")
+            raise SystemExit(f"{stage} ended with {process.returncode}: {errors.strip()}")
 
-    def _start(self, name: str, *overrides: str) -> "subprocess.Popen[str]":
-        command = [sys.executable, "-m", f"charloom.stages.{name}", *overrides]
-        environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-        return subprocess.Popen(
-            command, cwd=self.root, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
+    def _start(self, stage: str, *overrides: str) -> "subprocess.Popen[str]":
+        return self._project.start("-m", f"charloom.stages.{stage}", *overrides, stdout=subprocess.DEVNULL)
 
 
-def kills(project: Project, number: int, seconds: float, expected: str, rng: random.Random) -> Iterator[Kill]:
+def kills(
+    trainings: Trainings, number: int, seconds: float, expected: dict[str, str], rng: random.Random
+) -> Iterator[Kill]:
     """Kill `number` trainings within `seconds` of their start; one that ended before its kill is repeated."""
     while number:
         moment = rng.uniform(0, seconds)
-        if not project.train_until(moment):
-            shutil.rmtree(project.root / OUT)
+        if not trainings.train_until(moment):
+            trainings.clear()
             continue
-        step = project.last_step()
-        yield Kill(moment, step, project.train()[1] == expected)
+        step = trainings.last_step()
+        yield Kill(moment, step, trainings.train()[1] == expected)
         number -= 1
 
 
@@ -126,13 +123,13 @@ def main() -> int:
         parser.error(f"--corpus must be a text file, got {arguments.corpus}")
 
     with tempfile.TemporaryDirectory(prefix="charloom-survival-") as folder:
-        project = Project(Path(folder) / "project", arguments.corpus, arguments.steps)
-        seconds, expected = project.train()
-        print(f"Undisturbed: {arguments.steps:,} steps in {seconds:.1f} s, files {expected[:16]}\n")
+        trainings = Trainings(Path(folder) / "project", arguments.corpus, arguments.steps)
+        seconds, expected = trainings.train()
+        print(f"Undisturbed: {arguments.steps:,} steps in {seconds:.1f} s, model.npz {expected['model.npz'][:16]}\n")
         print("| training | killed after, s | resumed at step | same files |\n|---|---|---|---|", flush=True)
         same = 0
         for n, kill in enumerate(
-            kills(project, arguments.kills, seconds, expected, random.Random(arguments.seed)), start=1
+            kills(trainings, arguments.kills, seconds, expected, random.Random(arguments.seed)), start=1
         ):
             print(kill.row(n), flush=True)
             same += kill.same

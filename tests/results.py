@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
+from charloom.adapters import tracking
 from charloom.adapters.configuration import Config, TrackingConfig
 from charloom.adapters.files import artifacts
 from charloom.adapters.files.formats import Artifact
@@ -26,8 +26,8 @@ from charloom.core.common.records import (
     TrainingMetrics,
     WorstEntry,
 )
+from tests.project import ROOT, copy_configuration
 
-_ROOT = Path(__file__).parents[1]
 TENSORS = ("U", "W", "V", "b", "c")
 ROWS = 300  # of the history; with their bits, more points than MLflow takes at once
 SEQ_LENGTH = 25
@@ -47,8 +47,7 @@ PNG = bytes.fromhex(
 
 def enter_project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give `folder` this project's configuration, make it the working directory, and return it."""
-    shutil.copytree(_ROOT / "conf", folder / "conf")
-    shutil.copy(_ROOT / "params.yaml", folder)
+    copy_configuration(folder)
     monkeypatch.chdir(folder)
     for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME", "DVC_STAGE"):
         monkeypatch.delenv(name, raising=False)
@@ -63,10 +62,17 @@ def named_artifacts() -> list[Artifact]:
 
 def make_config(tracking: TrackingConfig | None = None, *, learning_rate: float = 0.1) -> Config:
     """The values of params.yaml, and the rate."""
-    values = yaml.safe_load((_ROOT / "params.yaml").read_text(encoding="utf-8"))
+    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     values["optimizer"]["learning_rate"] = learning_rate
     values["tracking"] = tracking or {"mode": "sqlite", "uri": None, "experiment": "charloom"}
     return Config.model_validate(values | {"inp": "artifacts", "out": "outputs"})
+
+
+def record(config: Config, inp: Path, **parent: str | None) -> tracking.Recorded:
+    """Record a result in MLflow, where tracking is on."""
+    recorded = tracking.record(config, inp, tracking.hash_result(config, inp), **parent)
+    assert recorded is not None
+    return recorded
 
 
 def make_result(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""What a person may get wrong, and what the world may do, through the command line: one clear line, the right exit
+"""What a person may get wrong, and what may happen around it, through the command line: one clear line, the right exit
 code, and nothing lost.
 """
 
@@ -14,7 +14,7 @@ import pytest
 from filelock import FileLock
 
 from charloom.adapters.files import archive as checkpoint
-from tests.conftest import CHARACTERS, Project, end, hashes_of_training
+from tests.project import CHARACTERS, Project, end
 
 CONFIG, DATA, STATE, ENVIRONMENT = 2, 3, 4, 5
 SMOKE = ("preset=smoke", "train.checkpoint_every=50")
@@ -262,7 +262,7 @@ def test_a_model_of_a_newer_format_is_refused_with_both_numbers(
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory, _prepared: Project) -> dict[str, str]:
     """The hashes of what an undisturbed training leaves."""
-    return hashes_of_training(_prepared, tmp_path_factory.mktemp("uninterrupted"), *SMOKE)
+    return _prepared.hash_training(tmp_path_factory.mktemp("uninterrupted"), *SMOKE)
 
 
 @pytest.fixture(scope="module")
@@ -414,7 +414,9 @@ def test_what_memory_cannot_hold_is_refused_before_any_is_taken(prepared: Projec
     def little_memory() -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (mebibytes_512, mebibytes_512))
 
-    ended = prepared.try_stage(stage, "model.hidden_size=500000", preexec=little_memory, OPENBLAS_NUM_THREADS="1")
+    ended = prepared.try_stage(
+        stage, "model.hidden_size=500000", preexec_fn=little_memory, variables={"OPENBLAS_NUM_THREADS": "1"}
+    )
     line = ended.assert_one_error(ENVIRONMENT, "hidden_size (500000)")
     figures = re.search(r"needs about ([\d.]+) GiB of memory and ([\d.]+) GiB are free", line)
     assert figures is not None
@@ -448,7 +450,7 @@ def _small_files_only() -> None:
 def test_a_training_on_a_full_disk_ends_in_one_line_with_the_old_result_whole(trained: Project) -> None:
     before = trained.hashes()
     other = (*SMOKE, "train.steps=100", "out=artifacts/train")
-    ended = trained.try_stage("train", *other, preexec=_small_files_only)
+    ended = trained.try_stage("train", *other, preexec_fn=_small_files_only)
     ended.assert_one_error(ENVIRONMENT, "File too large")
     assert trained.hashes() == before
     assert not list(trained.root.rglob("*.tmp"))
@@ -457,7 +459,7 @@ def test_a_training_on_a_full_disk_ends_in_one_line_with_the_old_result_whole(tr
 
 
 def test_what_prepare_leaves_on_a_full_disk_is_not_taken_for_a_corpus(project: Project) -> None:
-    ended = project.try_stage("prepare", "out=artifacts/prepare", preexec=_small_files_only)
+    ended = project.try_stage("prepare", "out=artifacts/prepare", preexec_fn=_small_files_only)
     ended.assert_one_error(ENVIRONMENT, "File too large")
     project.try_stage("train", "preset=smoke").assert_one_error(DATA, "run the prepare stage")
 
@@ -466,7 +468,7 @@ def test_a_checkpoint_that_finds_no_room_leaves_the_ones_before_it(
     killed: Project, uninterrupted: dict[str, str]
 ) -> None:
     before = {path.name: path.read_bytes() for path in killed.checkpoints()}
-    ended = killed.try_stage("train", "out=artifacts/train", *SMOKE, preexec=_small_files_only)
+    ended = killed.try_stage("train", "out=artifacts/train", *SMOKE, preexec_fn=_small_files_only)
     ended.assert_one_error(ENVIRONMENT, "File too large")
     assert {path.name: path.read_bytes() for path in killed.checkpoints()} == before
     killed.stage("train", *SMOKE)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import charloom
-from tests.conftest import CHARACTERS, RESULTS, Ended, Project, end
+from tests.project import CHARACTERS, RESULTS, Ended, Project, end
 
 SMOKE = ("preset=smoke", "gradcheck.hidden_size=8", "gradcheck.workers=1")
 STAGES = ("prepare", "gradcheck", "train", "synthesize")

@@ -17,7 +17,7 @@ from charloom.core.cells import CELLS
 from charloom.core.common.errors import ConfigError
 from charloom.core.training.optimizers import OPTIMIZERS
 from charloom.core.training.schedules import SCHEDULES
-from tests.conftest import ROOT, Project
+from tests.project import ROOT, Project
 
 GROUPS = ("model", "optimizer", "preset")
 OPTIONS = [f"{group}={path.stem}" for group in GROUPS for path in sorted((ROOT / "conf" / group).glob("*.yaml"))]

@@ -19,10 +19,11 @@ import grimp
 import pytest
 import yaml
 
-if TYPE_CHECKING:
-    from mlflow.entities import Run
+from tests.project import ROOT, Project, clean_environment
 
-ROOT = Path(__file__).parents[1]
+if TYPE_CHECKING:
+    pass
+
 STAGES = ["prepare", "gradcheck", "train", "synthesize", "plot", "track"]
 SMALL = {"path": "data/small.txt", "hidden_size": "8", "steps": "200"}
 LONG = 20_000  # steps, of which some are left whenever a training is interrupted at its first checkpoints
@@ -43,23 +44,20 @@ if "DVC_STAGE" in os.environ:
 
 
 @dataclass(frozen=True)
-class Project:
+class Repository(Project):
     """A copy of the project in a git repository of its own."""
 
-    root: Path
     home: Path
 
     @property
     def environment(self) -> dict[str, str]:
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "MLFLOW_", "PYTHON"))}
-        return kept | {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "HOME": str(self.home),
-            "DVC_SITE_CACHE_DIR": str(self.home / "site-cache"),
-            "GIT_CONFIG_GLOBAL": str(self.home / ".gitconfig"),
-            "GIT_CONFIG_NOSYSTEM": "1",
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-        }
+        return clean_environment(
+            PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            HOME=str(self.home),
+            DVC_SITE_CACHE_DIR=str(self.home / "site-cache"),
+            GIT_CONFIG_GLOBAL=str(self.home / ".gitconfig"),
+            GIT_CONFIG_NOSYSTEM="1",
+        )
 
     def run(self, *command: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(command, cwd=self.root, env=self.environment, capture_output=True, text=True, timeout=300)
@@ -100,24 +98,16 @@ class Project:
         """The stage's entry in dvc.lock."""
         return yaml.safe_load(self.text("dvc.lock"))["stages"][stage]
 
-    def mlflow_runs(self) -> "list[Run]":
-        from mlflow import MlflowClient
-
-        client = MlflowClient(f"sqlite:///{self.root / 'mlflow.db'}")
-        experiment = client.get_experiment_by_name("charloom")
-        assert experiment is not None
-        return list(client.search_runs([experiment.experiment_id]))
-
 
 def stages_run(output: str) -> list[str]:
     return re.findall(r"Running stage '(\w+)'", output)
 
 
 @pytest.fixture(scope="module")
-def reproduced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, list[str]]:
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Repository, list[str]]:
     """A project in which `dvc repro` ran once, its dvc.lock committed, and the stages that ran. Copied, not changed."""
     folder = tmp_path_factory.mktemp("reproduced")
-    project = Project(folder / "a project", folder / "home")
+    project = Repository(folder / "a project", folder / "home")
     project.home.mkdir()
     (project.home / ".gitconfig").write_text("[user]\nname = A Tester\nemail = tester@example.org\n", encoding="utf-8")
     # What a clone would hold if everything were committed.
@@ -139,62 +129,58 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, list[
 
 
 @pytest.fixture
-def project(reproduced: tuple[Project, list[str]], tmp_path: Path) -> Project:
+def project(reproduced: tuple[Repository, list[str]], tmp_path: Path) -> Repository:
     """A copy of the reproduced project, for one test."""
     before, _ = reproduced
-    shutil.copytree(before.root, tmp_path / "project", symlinks=True)
-    return Project(tmp_path / "project", before.home)
+    return before.copy_to(tmp_path / "project")
 
 
-@pytest.fixture(autouse=True)
-def quiet_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
-
-
-def test_repro_runs_every_stage_and_records_the_result_as_one_mlflow_run(reproduced: tuple[Project, list[str]]) -> None:
+def test_repro_runs_every_stage_and_records_the_result_as_one_mlflow_run(
+    reproduced: tuple[Repository, list[str]],
+) -> None:
     project, ran = reproduced
     assert ran == STAGES
-    (run,) = project.mlflow_runs()
+    (run,) = project.runs()
     assert run.info.status == "FINISHED"
     assert run.data.tags["charloom.result"] == project.json("artifacts/track/result.json")["result"]
     assert run.data.params["model.hidden_size"] == "8"
     assert run.data.metrics["train/smooth_loss"] == project.json("artifacts/train/metrics.json")["smooth_loss"]
 
 
-def test_a_second_repro_runs_nothing(project: Project) -> None:
+def test_a_second_repro_runs_nothing(project: Repository) -> None:
     before = project.text("dvc.lock")
     assert project.repro() == []
     assert project.text("dvc.lock") == before
-    assert len(project.mlflow_runs()) == 1
+    assert len(project.runs()) == 1
     assert "up to date" in project.dvc("status").stdout
 
 
-def test_a_forced_repro_runs_everything_and_changes_neither_dvc_lock_nor_the_runs(project: Project) -> None:
+def test_a_forced_repro_runs_everything_and_changes_neither_dvc_lock_nor_the_runs(project: Repository) -> None:
     before = project.text("dvc.lock")
-    (run,) = project.mlflow_runs()
+    (run,) = project.runs()
     assert project.repro("--force") == STAGES
     assert project.text("dvc.lock") == before
-    assert [again.info.run_id for again in project.mlflow_runs()] == [run.info.run_id]
+    assert [again.info.run_id for again in project.runs()] == [run.info.run_id]
     assert "up to date" in project.dvc("status").stdout
     assert project.run("git", "status", "--porcelain").stdout == ""
 
 
-def test_another_temperature_runs_synthesize_and_what_follows_and_records_the_new_result(project: Project) -> None:
+def test_another_temperature_runs_synthesize_and_what_follows_and_records_the_new_result(project: Repository) -> None:
     project.set(temperature="0.5")
     assert project.repro() == ["synthesize", "plot", "track"]
-    results = {run.data.tags["charloom.result"]: run.data.params for run in project.mlflow_runs()}
+    results = {run.data.tags["charloom.result"]: run.data.params for run in project.runs()}
     assert len(results) == 2
     assert results[project.json("artifacts/track/result.json")["result"]]["synthesize.temperature"] == "0.5"
 
 
-def test_another_learning_rate_runs_neither_prepare_nor_gradcheck(project: Project) -> None:
+def test_another_learning_rate_runs_neither_prepare_nor_gradcheck(project: Repository) -> None:
     before = project.json("artifacts/train/metrics.json")["smooth_loss"]
     project.set(learning_rate="0.05")
     assert project.repro("train") == ["train"]
     assert project.json("artifacts/train/metrics.json")["smooth_loss"] != before
 
 
-def test_another_figure_runs_plot_and_track_alone(project: Project) -> None:
+def test_another_figure_runs_plot_and_track_alone(project: Repository) -> None:
     (module,) = (
         path for path in project.root.glob("src/charloom/adapters/plots/*.py") if "\nDPI = " in path.read_text()
     )
@@ -203,20 +189,20 @@ def test_another_figure_runs_plot_and_track_alone(project: Project) -> None:
 
 
 def test_a_remark_in_a_cell_runs_the_stages_that_use_it_and_no_more_where_their_results_are_the_same(
-    project: Project,
+    project: Repository,
 ) -> None:
     remark(project, "core/cells")
     assert project.repro() == ["gradcheck", "train", "synthesize"]
 
 
-def remark(project: Project, name: str) -> None:
+def remark(project: Repository, name: str) -> None:
     """Add a comment to a module, or to each module in a folder."""
     path = project.root / "src/charloom" / name
     for module in path.rglob("*.py") if path.is_dir() else [path]:
         module.write_text(module.read_text(encoding="utf-8") + "# A remark.\n", encoding="utf-8")
 
 
-def test_a_wrong_gradient_fails_the_repro_before_training(project: Project) -> None:
+def test_a_wrong_gradient_fails_the_repro_before_training(project: Repository) -> None:
     project.change("src/charloom/core/cells/rnn.py", "multiply(dh, t.da, t.da)", "multiply(dh, 1.0001 * t.da, t.da)")
     failed = project.dvc("repro", code=255)
     assert stages_run(failed.stdout) == ["gradcheck"]
@@ -225,25 +211,15 @@ def test_a_wrong_gradient_fails_the_repro_before_training(project: Project) -> N
 
 
 @pytest.fixture
-def training(project: Project) -> Iterator[Callable[[int], subprocess.Popen[str]]]:
+def training(project: Repository) -> Iterator[Callable[[int], subprocess.Popen[str]]]:
     """Starts `dvc repro train` of a long training and returns when it has that many checkpoints more than it had."""
     started: list[subprocess.Popen[str]] = []
 
     def newest() -> str:
-        return max((path.name for path in project.root.glob(".charloom/*/checkpoint-*.npz")), default="")
+        return max((path.name for path in project.checkpoints()), default="")
 
     def start(checkpoints: int) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "dvc", "repro", "train"]
-        pipe = subprocess.PIPE
-        process = subprocess.Popen(
-            command,
-            cwd=project.root,
-            env=project.environment,
-            text=True,
-            stdout=pipe,
-            stderr=pipe,
-            start_new_session=True,
-        )
+        process = project.start("-m", "dvc", "repro", "train", start_new_session=True)
         started.append(process)
         seen = newest()
         for _ in range(checkpoints):
@@ -262,7 +238,7 @@ def training(project: Project) -> Iterator[Callable[[int], subprocess.Popen[str]
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a stage ends with a killed DVC on Linux alone")
 def test_a_training_that_was_interrupted_is_not_taken_as_finished_and_ends_like_one_that_was_not(
-    project: Project, training: Callable[[int], subprocess.Popen[str]]
+    project: Repository, training: Callable[[int], subprocess.Popen[str]]
 ) -> None:
     project.set(steps=str(LONG), checkpoint_every="500")
     before = project.text("dvc.lock")
@@ -311,7 +287,7 @@ def stage_processes(process: subprocess.Popen[str]) -> list[int]:
     return [int(child) for path in children for child in path.read_text().split()]
 
 
-def test_metrics_show_the_smooth_loss_and_the_errors_of_the_gradient_check(project: Project) -> None:
+def test_metrics_show_the_smooth_loss_and_the_errors_of_the_gradient_check(project: Repository) -> None:
     shown = json.loads(project.dvc("metrics", "show", "--json").stdout)[""]["data"]
     train = shown["artifacts/train/metrics.json"]["data"]
     gradcheck = shown["artifacts/gradcheck/errors.json"]["data"]
@@ -323,7 +299,7 @@ def test_metrics_show_the_smooth_loss_and_the_errors_of_the_gradient_check(proje
 
 
 def test_plots_show_writes_a_page_of_pictures_and_curves_that_takes_vega_alone_from_the_network(
-    project: Project,
+    project: Repository,
 ) -> None:
     project.dvc("plots", "show")
     page = project.text("dvc_plots/index.html")
@@ -339,7 +315,7 @@ def test_plots_show_writes_a_page_of_pictures_and_curves_that_takes_vega_alone_f
     assert project.run("git", "status", "--porcelain").stdout == ""
 
 
-def test_plots_diff_lays_the_curves_of_two_experiments_over_each_other(project: Project) -> None:
+def test_plots_diff_lays_the_curves_of_two_experiments_over_each_other(project: Repository) -> None:
     rows = {}
     for name, rate in (("slow", "0.05"), ("fast", "0.2")):
         project.dvc("exp", "run", "--name", name, "--set-param", f"optimizer.learning_rate={rate}")
@@ -373,7 +349,7 @@ def test_plots_diff_lays_the_curves_of_two_experiments_over_each_other(project: 
     assert float(shown["slow"]["smooth_loss"]) == float(rows["slow"][-1]["smooth_loss"])
 
 
-def test_an_experiment_of_dvc_changes_one_value_in_params_yaml_and_is_recorded(project: Project) -> None:
+def test_an_experiment_of_dvc_changes_one_value_in_params_yaml_and_is_recorded(project: Repository) -> None:
     before = project.text("params.yaml")
     expected = yaml.safe_load(before)
     expected["train"]["steps"] = 150
@@ -383,21 +359,21 @@ def test_an_experiment_of_dvc_changes_one_value_in_params_yaml_and_is_recorded(p
     assert yaml.safe_load(after) == expected
     assert re.findall("#.*", after) == re.findall("#.*", before)
     assert project.dvc("exp", "list", "--name-only").stdout.split() == ["shorter"]
-    results = {run.data.tags["charloom.result"]: run.data.params for run in project.mlflow_runs()}
+    results = {run.data.tags["charloom.result"]: run.data.params for run in project.runs()}
     assert len(results) == 2
     assert results[project.json("artifacts/track/result.json")["result"]]["train.steps"] == "150"
 
 
 # The slowest test here: DVC makes a copy of the project for each experiment, and starts a worker to run them.
-def test_queued_experiments_run_in_copies_and_their_runs_are_in_the_projects_own_database(project: Project) -> None:
+def test_queued_experiments_run_in_copies_and_their_runs_are_in_the_projects_own_database(project: Repository) -> None:
     project.dvc("exp", "run", "--queue", "--set-param", "optimizer.learning_rate=0.05,0.2")
     project.dvc("exp", "run", "--run-all", "--jobs", "2")
     rows = [line.split() for line in project.dvc("queue", "status").stdout.splitlines()[1:3]]
     assert [row[-1] for row in rows] == ["Success", "Success"]
     assert len(project.dvc("exp", "list", "--name-only").stdout.split()) == 2
-    rates = sorted(run.data.params["optimizer.learning_rate"] for run in project.mlflow_runs())
+    rates = sorted(run.data.params["optimizer.learning_rate"] for run in project.runs())
     assert rates == ["0.05", "0.1", "0.2"]
-    assert {run.info.status for run in project.mlflow_runs()} == {"FINISHED"}
+    assert {run.info.status for run in project.runs()} == {"FINISHED"}
     assert project.run("git", "status", "--porcelain").stdout == ""
 
 
@@ -422,7 +398,7 @@ def test_the_stages_parameters_together_are_all_that_is_in_params_yaml() -> None
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_depends_on_the_folders_that_it_reads(reproduced: tuple[Project, list[str]], stage: str) -> None:
+def test_a_stage_depends_on_the_folders_that_it_reads(reproduced: tuple[Repository, list[str]], stage: str) -> None:
     project, _ = reproduced
     listed = {name for name in definition(project.root)[stage]["deps"] if not name.startswith("src/")}
     if "${data.path}" in listed:
@@ -518,7 +494,7 @@ def test_the_init_files_that_no_stage_depends_on_hold_a_docstring_and_nothing_el
     ],
 )
 def test_an_edit_concerns_the_stages_that_import_what_was_edited(
-    project: Project, edited: list[str], stages: set[str]
+    project: Repository, edited: list[str], stages: set[str]
 ) -> None:
     for name in edited:
         remark(project, name)

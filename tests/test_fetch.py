@@ -5,7 +5,6 @@ import io
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -17,6 +16,7 @@ import pytest
 
 from charloom.adapters import fetch
 from charloom.core.common.errors import ConfigError, DataError, EnvironmentFault
+from tests.project import Project
 
 TEXT = b"To be, or not to be, that is the question.\n" * 4000  # several of the downloader's pieces
 
@@ -85,19 +85,15 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture(autouse=True)
-def project(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty project to work in, a corpus `small` on the test's server, and no long waits."""
-    root = tmp_path / "project"
-    (root / "conf").mkdir(parents=True)
-    (root / "params.yaml").touch()
-    monkeypatch.chdir(root)
+def project(workspace: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project to work in, a corpus `small` on the test's server, and no long waits."""
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, "127.0.0.1")
     small = fetch.Published(server.url, hashlib.sha256(TEXT).hexdigest(), "small.txt")
     monkeypatch.setitem(fetch.CORPORA, "small", small)
     monkeypatch.setattr(fetch, "_TIMEOUT", (5.0, 5.0))
     monkeypatch.setattr("pooch.core.time.sleep", lambda seconds: None)  # between attempts
-    return root
+    return workspace
 
 
 def downloads(project: Path) -> dict[str, bytes]:
@@ -346,8 +342,7 @@ def test_a_folder_that_may_not_be_written_is_one_line(project: Path, capsys: pyt
 
 def test_an_interrupt_ends_with_130_and_leaves_nothing(project: Path, server: Server) -> None:
     server.answers = ["stall"]
-    command = [sys.executable, "-m", "charloom.fetch", "tinyshakespeare", "--url", server.url]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=_environment()) as process:
+    with Project(project).start("-m", "charloom.fetch", "tinyshakespeare", "--url", server.url) as process:
         until = time.monotonic() + 30
         while not any(downloads(project).values()) and time.monotonic() < until:
             time.sleep(0.01)
@@ -360,20 +355,8 @@ def test_an_interrupt_ends_with_130_and_leaves_nothing(project: Path, server: Se
     assert downloads(project) == {}
 
 
-def test_the_command_gives_its_exit_code_to_the_shell() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "charloom.fetch", "nothing"],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=_environment(),
-        timeout=60,
-    )
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr == "charloom: error: the name of a corpus must be one of tinyshakespeare, got 'nothing'\n"
-
-
-def _environment() -> dict[str, str]:
-    source = str(Path(fetch.__file__).parents[2])  # absolute: the tests run in a folder of their own
-    return {**os.environ, "PYTHONPATH": source}
+def test_the_command_gives_its_exit_code_to_the_shell(project: Path) -> None:
+    ended = Project(project).python("-m", "charloom.fetch", "nothing")
+    assert ended.code == 2
+    assert ended.output == ""
+    assert ended.errors == "charloom: error: the name of a corpus must be one of tinyshakespeare, got 'nothing'\n"

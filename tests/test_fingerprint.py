@@ -1,8 +1,5 @@
 """The fingerprint of a result, without MLflow."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,12 +8,8 @@ from charloom.adapters import tracking
 from charloom.adapters.configuration import TrackingConfig
 from charloom.adapters.files import artifacts
 from charloom.core.common.errors import StateError
-from tests.results import enter_project, make_config, make_result, named_artifacts
-
-
-@pytest.fixture
-def result(tmp_path: Path) -> Path:
-    return make_result(tmp_path / "artifacts")
+from tests.project import Project
+from tests.results import make_config, named_artifacts
 
 
 def test_another_file_or_another_parameter_is_another_result(result: Path) -> None:
@@ -49,10 +42,8 @@ def test_a_missing_file_names_its_stage(result: Path) -> None:
         tracking.hash_result(make_config(), result)
 
 
-def test_a_stage_that_records_nothing_loads_neither_mlflow_nor_what_shows_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make_result(enter_project(tmp_path / "a project", monkeypatch) / "artifacts")
+@pytest.mark.usefixtures("result")
+def test_a_stage_that_records_nothing_loads_neither_mlflow_nor_what_shows_runs(workspace: Path) -> None:
     script = """if True:
         import sys
         from pathlib import Path
@@ -63,6 +54,6 @@ def test_a_stage_that_records_nothing_loads_neither_mlflow_nor_what_shows_runs(
         adapters = {"charloom.adapters.tracking", "charloom.adapters.sweeps", "charloom.adapters.ui"}
         print(*{"mlflow", *adapters} & sys.modules.keys())
     """
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "src")}
-    ended = subprocess.run([sys.executable, "-c", script], env=environment, check=True, capture_output=True, text=True)
-    assert ended.stdout.splitlines()[-1] == "charloom.adapters.tracking"
+    ended = Project(workspace).python("-c", script)
+    assert ended.code == 0, ended.errors
+    assert ended.output.splitlines()[-1] == "charloom.adapters.tracking"

@@ -1,18 +1,16 @@
 """What a person sees in MLflow's pages, in a real browser."""
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from charloom.adapters import sweeps, tracking
-from tests.results import MLFLOW_WARNINGS, enter_project, make_config, make_result
+from charloom.adapters import sweeps
+from tests.project import Project
+from tests.results import MLFLOW_WARNINGS, enter_project, make_config, make_result, record
 
 pytestmark = MLFLOW_WARNINGS
 
@@ -34,27 +32,18 @@ class Pages:
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("DISPLAY", "WAYLAND_DISPLAY"):
-            patch.delenv(name, raising=False)
         root = enter_project(tmp_path_factory.mktemp("project"), patch)
         inp = make_result(root / "artifacts")
         config = make_config()
-        result = tracking.hash_result(config, inp)
         parent = sweeps.open_parent(config.tracking, "a sweep")
-        tracking.record(config, inp, result, parent=parent)
+        record(config, inp, parent=parent)
         sweeps.close_parent(config.tracking, parent, [{"job": 0, "overrides": "seed=1", "smooth_loss": 38.4}])
-        recorded = tracking.record(config, inp, result)
-        assert recorded is not None
-        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "src")}
-        command = [sys.executable, "-m", "charloom.tracking"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as server:
-            try:
-                assert server.stdout is not None
-                printed = server.stdout.readline()
-                assert printed.startswith("MLflow: http://127.0.0.1:"), printed
-                yield Pages(printed.removeprefix("MLflow: ").strip(), recorded.run_id)
-            finally:
-                server.terminate()
+        recorded = record(config, inp)
+        with Project(root).mlflow_pages() as server:
+            assert server.stdout is not None
+            printed = server.stdout.readline()
+            assert printed.startswith("MLflow: http://127.0.0.1:"), printed
+            yield Pages(printed.removeprefix("MLflow: ").strip(), recorded.run_id)
 
 
 @pytest.mark.skipif(_CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)")

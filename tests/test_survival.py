@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.conftest import Ended, Project, end, hashes_of_training
+from tests.project import Ended, Project, end
 
 STEPS = 6_000
 LONG = ("preset=smoke", f"train.steps={STEPS}", "train.checkpoint_every=20", "train.sample_every=500")
@@ -95,7 +95,7 @@ _LIKE_DVC = """
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, _prepared: Project) -> dict[str, str]:
     """The hashes of what the long training leaves when nothing happens to it."""
-    return hashes_of_training(_prepared, tmp_path_factory.mktemp("undisturbed"), *LONG)
+    return _prepared.hash_training(tmp_path_factory.mktemp("undisturbed"), *LONG)
 
 
 @pytest.fixture(scope="module")

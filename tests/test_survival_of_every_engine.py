@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.conftest import Project
+from tests.project import Project
 
 SMALL = ("preset=smoke", "train.checkpoint_every=50")
 

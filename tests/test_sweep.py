@@ -2,86 +2,47 @@
 
 import csv
 import json
-import os
 import re
-import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.project import Ended, Project, checkpoint_step
+
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-ROOT = Path(__file__).parents[1]
-SMALL = (
-    "data.path=data/small.txt",
-    "preset=smoke",
-    "model.hidden_size=8",
-    "train.steps=60",
-    "gradcheck.hidden_size=4",
-    "gradcheck.workers=1",
-)
+SMALL = ("preset=smoke", "model.hidden_size=8", "train.steps=60", "gradcheck.hidden_size=4", "gradcheck.workers=1")
 
 
 @dataclass(frozen=True)
-class Ended:
-    """A command that has ended."""
+class SweepProject(Project):
+    """A project in which experiments and sweeps run."""
 
-    code: int
-    output: str
-    errors: str
-    pid: int
+    def start_experiment(self, *overrides: str) -> subprocess.Popen[str]:
+        return self.start("-m", "charloom.experiment", *overrides)
 
+    def experiment(self, *overrides: str, **options: Any) -> Ended:
+        return self.python("-m", "charloom.experiment", *overrides, **options)
 
-@dataclass(frozen=True)
-class Project:
-    """The configuration and a small text in a folder of their own, without git."""
-
-    root: Path
-    environment: dict[str, str] = field(repr=False)
-
-    def start(self, *overrides: str, **environment: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "charloom.experiment", *overrides],
-            cwd=self.root,
-            env=self.environment | environment,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-
-    def experiment(self, *overrides: str, **environment: str) -> Ended:
-        process = self.start(*overrides, **environment)
-        output, errors = process.communicate(timeout=300)
-        return Ended(process.returncode, output, errors, process.pid)
-
-    def files(self) -> set[str]:
+    def names(self) -> set[str]:
+        """The paths of all files in the project, relative to it."""
         return {path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if path.is_file()}
 
     def long_trainings(self) -> set[Path]:
         """The work folders of trainings that are beyond their hundredth step."""
-        checkpoints = self.root.glob(".charloom/*/checkpoint-*.npz")
-        return {path.parent for path in checkpoints if int(path.stem.removeprefix("checkpoint-")) >= 100}
+        return {path.parent for path in self.checkpoints() if checkpoint_step(path) >= 100}
 
-    def folder(self, kind: str, pid: int) -> Path:
+    def output_folder(self, kind: str, pid: int) -> Path:
         """The one folder of an experiment or of a sweep, by the process that made it."""
         (folder,) = self.root.glob(f"{kind}/*/*-{pid}")
         return folder
-
-    def runs(self, filter_string: str = "") -> "list[Run]":
-        from mlflow import MlflowClient
-
-        client = MlflowClient(f"sqlite:///{self.root / 'mlflow.db'}")
-        experiment = client.get_experiment_by_name("charloom")
-        assert experiment is not None
-        return list(client.search_runs([experiment.experiment_id], filter_string))
 
     def sweep_runs(self, folder: Path) -> "tuple[Run, list[Run]]":
         """MLflow's run of a sweep, and the runs below it."""
@@ -95,26 +56,10 @@ class Project:
         return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
 
 
-def make_project(root: Path) -> Project:
-    (root / "data").mkdir(parents=True)
-    shutil.copyfile(ROOT / "params.yaml", root / "params.yaml")
-    shutil.copytree(ROOT / "conf", root / "conf")
-    text = (ROOT / "data/corpus.txt").read_text(encoding="utf-8")
-    (root / "data/small.txt").write_text(text[:20_000], encoding="utf-8")
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "HYDRA_", "MLFLOW_"))}
-    own = {"PYTHONPATH": str(ROOT / "src"), "HOME": str(root.parent), "MLFLOW_DISABLE_TELEMETRY": "true"}
-    return Project(root, kept | own)
-
-
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def project(tmp_path_factory: pytest.TempPathFactory) -> SweepProject:
     """One project for all tests here, each of which looks at its own runs: making a database takes seconds."""
-    return make_project(tmp_path_factory.mktemp("project") / "a project")
-
-
-@pytest.fixture(autouse=True)
-def quiet_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    return SweepProject.create(tmp_path_factory.mktemp("project") / "a project")
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -135,15 +80,15 @@ JOBS = [("0.05", "8"), ("0.05", "12"), ("0.1", "8"), ("0.1", "12")]
 
 
 @pytest.fixture(scope="module")
-def four(project: Project) -> Path:
+def four(project: SweepProject) -> Path:
     """The folder of a sweep of four jobs, which ran without errors."""
     rest = [override for override in SMALL if not override.startswith("model.")]
     ended = project.experiment("-m", "optimizer.learning_rate=0.05,0.1", "model.hidden_size=8,12", *rest)
     assert ended.code == 0, ended.errors
-    return project.folder("multirun", ended.pid)
+    return project.output_folder("multirun", ended.pid)
 
 
-def test_a_sweep_of_four_jobs_is_five_runs_in_mlflow(project: Project, four: Path) -> None:
+def test_a_sweep_of_four_jobs_is_five_runs_in_mlflow(project: SweepProject, four: Path) -> None:
     parent, children = project.sweep_runs(four)
     assert [run.info.status for run in (parent, *children)] == ["FINISHED"] * 5
     assert parent.data.tags["charloom.sweep"] == "true"
@@ -152,7 +97,7 @@ def test_a_sweep_of_four_jobs_is_five_runs_in_mlflow(project: Project, four: Pat
 
 
 def test_each_run_of_a_sweep_has_the_result_the_parameters_and_the_figures_of_its_job(
-    project: Project, four: Path
+    project: SweepProject, four: Path
 ) -> None:
     _, children = project.sweep_runs(four)
     by_result = {run.data.tags["charloom.result"]: run.data for run in children}
@@ -167,12 +112,10 @@ def test_each_run_of_a_sweep_has_the_result_the_parameters_and_the_figures_of_it
         assert data.metrics["smooth_loss"] == figures["smooth_loss"]
 
 
-def test_the_runs_of_a_sweep_have_the_loss_at_each_step_of_the_history(project: Project, four: Path) -> None:
-    from mlflow import MlflowClient
-
+def test_the_runs_of_a_sweep_have_the_loss_at_each_step_of_the_history(project: SweepProject, four: Path) -> None:
     _, children = project.sweep_runs(four)
     (run,) = (run for run in children if run.data.tags["charloom.result"] == result(four / "3"))
-    client = MlflowClient(f"sqlite:///{project.root / 'mlflow.db'}")
+    client = project.mlflow_client()
     points = [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, "smooth_loss")]
     with (four / "3/train/history.csv").open(encoding="ascii", newline="") as file:
         history = [(int(row["step"]), float(row["smooth_loss"])) for row in csv.DictReader(file)]
@@ -180,7 +123,7 @@ def test_the_runs_of_a_sweep_have_the_loss_at_each_step_of_the_history(project: 
     assert [step for step, _ in points] == [1, 10, 20, 30, 40, 50, 60]
 
 
-def test_the_summary_of_a_sweep_has_the_figures_of_each_job(project: Project, four: Path) -> None:
+def test_the_summary_of_a_sweep_has_the_figures_of_each_job(project: SweepProject, four: Path) -> None:
     summary = rows(four)
     assert [row["job"] for row in summary] == ["0", "1", "2", "3"]
     for number, (row, (learning_rate, hidden_size)) in enumerate(zip(summary, JOBS, strict=True)):
@@ -193,7 +136,7 @@ def test_the_summary_of_a_sweep_has_the_figures_of_each_job(project: Project, fo
     assert project.table(parent) == summary
 
 
-def test_the_best_job_of_a_sweep_is_named_in_mlflow(project: Project, four: Path) -> None:
+def test_the_best_job_of_a_sweep_is_named_in_mlflow(project: SweepProject, four: Path) -> None:
     parent, _ = project.sweep_runs(four)
     losses = [metrics(four / str(number))["smooth_loss"] for number in range(4)]
     best = losses.index(min(losses))
@@ -202,10 +145,10 @@ def test_the_best_job_of_a_sweep_is_named_in_mlflow(project: Project, four: Path
 
 
 @pytest.fixture(scope="module")
-def failing(project: Project) -> tuple[Ended, Path]:
+def failing(project: SweepProject) -> tuple[Ended, Path]:
     """A sweep of three jobs: the second cannot read its text, and the third repeats the first."""
-    ended = project.experiment("-m", *SMALL[1:], "data.path=data/small.txt,data/none.txt,data/small.txt")
-    return ended, project.folder("multirun", ended.pid)
+    ended = project.experiment("-m", *SMALL, "data.path=data/corpus.txt,data/none.txt,data/corpus.txt")
+    return ended, project.output_folder("multirun", ended.pid)
 
 
 def test_a_sweep_with_a_failed_job_ends_with_its_exit_code_and_one_line(failing: tuple[Ended, Path]) -> None:
@@ -226,7 +169,7 @@ def test_the_other_jobs_of_a_sweep_with_a_failed_one_are_there(failing: tuple[En
 
 
 def test_a_failed_job_is_a_failed_run_below_the_failed_run_of_its_sweep(
-    project: Project, failing: tuple[Ended, Path]
+    project: SweepProject, failing: tuple[Ended, Path]
 ) -> None:
     parent, children = project.sweep_runs(failing[1])
     assert parent.info.status == "FAILED"
@@ -236,7 +179,9 @@ def test_a_failed_job_is_a_failed_run_below_the_failed_run_of_its_sweep(
     assert failed.data.params["data.path"] == "data/none.txt"
 
 
-def test_a_job_that_is_repeated_in_a_sweep_is_one_run_in_mlflow(project: Project, failing: tuple[Ended, Path]) -> None:
+def test_a_job_that_is_repeated_in_a_sweep_is_one_run_in_mlflow(
+    project: SweepProject, failing: tuple[Ended, Path]
+) -> None:
     ended, folder = failing
     assert result(folder / "0") == result(folder / "2")
     assert "already recorded as" in ended.output
@@ -245,30 +190,30 @@ def test_a_job_that_is_repeated_in_a_sweep_is_one_run_in_mlflow(project: Project
     assert finished == [result(folder / "0")]
 
 
-def test_a_sweep_of_which_no_job_could_run_is_refused_before_the_first(project: Project) -> None:
-    before = project.files()
+def test_a_sweep_of_which_no_job_could_run_is_refused_before_the_first(project: SweepProject) -> None:
+    before = project.names()
     ended = project.experiment("-m", *SMALL, "optimizer.learning_rate=0.05,0.1", "train.steps=0")
     assert ended.code == 2
     assert ended.errors.splitlines() == ["charloom: error: train.steps must be >= 1, got 0"]
-    assert project.files() == before
+    assert project.names() == before
 
 
-def test_a_sweep_with_a_misspelt_key_is_refused_before_the_first_job(project: Project) -> None:
-    before = project.files()
+def test_a_sweep_with_a_misspelt_key_is_refused_before_the_first_job(project: SweepProject) -> None:
+    before = project.names()
     ended = project.experiment("-m", *SMALL, "optimizer.learningrate=0.05,0.1")
     assert ended.code == 2
     assert ended.errors.count("\n") == 1
     assert "optimizer.learning_rate" in ended.errors
-    assert project.files() == before
+    assert project.names() == before
 
 
-def test_a_job_with_a_value_out_of_its_range_fails_and_the_others_run(project: Project) -> None:
+def test_a_job_with_a_value_out_of_its_range_fails_and_the_others_run(project: SweepProject) -> None:
     ended = project.experiment("-m", *SMALL, "synthesize.temperature=-1,1")
     assert ended.code == 2
-    first, second = rows(project.folder("multirun", ended.pid))
+    first, second = rows(project.output_folder("multirun", ended.pid))
     assert first["error"].startswith("synthesize.temperature must be >= 0, got -1")
     assert float(second["smooth_loss"]) > 0
-    parent, children = project.sweep_runs(project.folder("multirun", ended.pid))
+    parent, children = project.sweep_runs(project.output_folder("multirun", ended.pid))
     assert parent.info.status == "FAILED"
     refused, finished = sorted(children, key=lambda run: run.info.status)
     assert (refused.info.status, finished.info.status) == ("FAILED", "FINISHED")
@@ -276,16 +221,16 @@ def test_a_job_with_a_value_out_of_its_range_fails_and_the_others_run(project: P
     assert refused.data.params["synthesize.temperature"] == "-1"
 
 
-def test_an_experiment_writes_under_outputs_alone_and_its_repetition_is_the_same_run(project: Project) -> None:
+def test_an_experiment_writes_under_outputs_alone_and_its_repetition_is_the_same_run(project: SweepProject) -> None:
     def new_runs() -> "list[Run]":
         return [run for run in project.runs() if run.data.params.get("seed") == "7"]
 
-    before = project.files()
+    before = project.names()
     first = project.experiment(*SMALL, "seed=7")
     assert first.code == 0, first.errors
-    folder = project.folder("outputs", first.pid)
+    folder = project.output_folder("outputs", first.pid)
     new = {
-        name for name in project.files() - before if not name.startswith(("mlartifacts/", "mlflow.db", ".charloom/"))
+        name for name in project.names() - before if not name.startswith(("mlartifacts/", "mlflow.db", ".charloom/"))
     }
     assert {name for name in new if not (project.root / name).is_relative_to(folder)} == set()
     assert {path.name for path in folder.iterdir() if path.is_dir()} == {
@@ -297,30 +242,32 @@ def test_an_experiment_writes_under_outputs_alone_and_its_repetition_is_the_same
 
     again = project.experiment(*SMALL, "seed=7")
     assert again.code == 0, again.errors
-    assert result(project.folder("outputs", again.pid)) == result(folder)
+    assert result(project.output_folder("outputs", again.pid)) == result(folder)
     assert [found.info.run_id for found in new_runs()] == [run.info.run_id]
 
 
 def test_an_experiment_without_tracking_makes_no_database(tmp_path: Path) -> None:
-    project = make_project(tmp_path / "project")
+    project = SweepProject.create(tmp_path / "project")
     ended = project.experiment(*SMALL, "tracking=off")
     assert ended.code == 0, ended.errors
     assert "the result is not recorded" in ended.output
     assert {path.name for path in project.root.iterdir()} == {"params.yaml", "conf", "data", "outputs", ".charloom"}
 
 
-def test_an_experiment_records_where_mlflow_tracking_uri_says(project: Project, four: Path, tmp_path: Path) -> None:
-    elsewhere = make_project(tmp_path / "project")
+def test_an_experiment_records_where_mlflow_tracking_uri_says(
+    project: SweepProject, four: Path, tmp_path: Path
+) -> None:
+    elsewhere = SweepProject.create(tmp_path / "project")
     uri = f"sqlite:///{project.root / 'mlflow.db'}"  # a database that is there already: making one takes seconds
-    ended = elsewhere.experiment(*SMALL, "seed=8", MLFLOW_TRACKING_URI=uri)
+    ended = elsewhere.experiment(*SMALL, "seed=8", variables={"MLFLOW_TRACKING_URI": uri})
     assert ended.code == 0, ended.errors
     (run,) = (run for run in project.runs() if run.data.params.get("seed") == "8")
-    assert run.data.tags["charloom.result"] == result(elsewhere.folder("outputs", ended.pid))
+    assert run.data.tags["charloom.result"] == result(elsewhere.output_folder("outputs", ended.pid))
     assert not (elsewhere.root / "mlflow.db").exists()
 
 
-def test_a_failed_experiment_ends_in_one_line(project: Project) -> None:
-    ended = project.experiment(*SMALL[1:], "data.path=data/none.txt")
+def test_a_failed_experiment_ends_in_one_line(project: SweepProject) -> None:
+    ended = project.experiment(*SMALL, "data.path=data/none.txt")
     assert ended.code == 3
     (line,) = ended.errors.splitlines()
     assert line.startswith("charloom: error: ")
@@ -333,15 +280,15 @@ def wait_for(there: Callable[[], object], process: subprocess.Popen[str]) -> Non
         time.sleep(0.01)
 
 
-def test_a_sweep_that_is_terminated_keeps_what_is_done_and_leaves_no_run_open(project: Project) -> None:
+def test_a_sweep_that_is_terminated_keeps_what_is_done_and_leaves_no_run_open(project: SweepProject) -> None:
     before = project.long_trainings()
-    process = project.start("-m", *SMALL, "seed=9", "train.steps=60,100000")
+    process = project.start_experiment("-m", *SMALL, "seed=9", "train.steps=60,100000")
     wait_for(lambda: project.long_trainings() - before, process)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate()
     assert process.returncode == 128 + signal.SIGTERM
     assert errors.strip().splitlines()[-1] == "charloom: error: ended by SIGTERM"
-    folder = project.folder("multirun", process.pid)
+    folder = project.output_folder("multirun", process.pid)
     done, broken = rows(folder)
     assert float(done["smooth_loss"]) == metrics(folder / "0")["smooth_loss"]
     assert broken["error"] == "ended before its result"
@@ -358,14 +305,14 @@ def workers() -> tuple[str, str]:
 
 
 def test_a_sweep_in_several_processes_is_recorded_like_one_in_one_process(
-    project: Project, workers: tuple[str, str]
+    project: SweepProject, workers: tuple[str, str]
 ) -> None:
-    ended = project.experiment("-m", *workers, *SMALL[1:], "seed=10,11", "data.path=data/small.txt,data/none.txt")
+    ended = project.experiment("-m", *workers, *SMALL, "seed=10,11", "data.path=data/corpus.txt,data/none.txt")
     assert ended.code == 3
     last = ended.errors.strip().splitlines()[-1]
     assert "2 of 4 jobs failed: job 1 (" in last
     assert "; job 3 (" in last
-    folder = project.folder("multirun", ended.pid)
+    folder = project.output_folder("multirun", ended.pid)
     assert [row["error"] == "" for row in rows(folder)] == [True, False, True, False]
     parent, children = project.sweep_runs(folder)
     assert parent.info.status == "FAILED"
@@ -374,20 +321,22 @@ def test_a_sweep_in_several_processes_is_recorded_like_one_in_one_process(
     assert finished == {result(folder / "0"), result(folder / "2")}
 
 
-def test_the_processes_of_a_sweep_that_is_terminated_end_with_it(project: Project, workers: tuple[str, str]) -> None:
+def test_the_processes_of_a_sweep_that_is_terminated_end_with_it(
+    project: SweepProject, workers: tuple[str, str]
+) -> None:
     before = project.long_trainings()
-    process = project.start("-m", *workers, *SMALL, "seed=12,13", "train.steps=100000", "tracking=off")
+    process = project.start_experiment("-m", *workers, *SMALL, "seed=12,13", "train.steps=100000", "tracking=off")
     wait_for(lambda: len(project.long_trainings() - before) == 2, process)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)  # returns when every process that can write to the pipes has ended
     assert process.returncode == 128 + signal.SIGTERM
-    summary = rows(project.folder("multirun", process.pid))
+    summary = rows(project.output_folder("multirun", process.pid))
     assert [row["error"] for row in summary] == ["ended before its result"] * 2
 
 
-def test_the_run_of_a_sweep_that_was_killed_is_ended_by_the_next_one(project: Project) -> None:
+def test_the_run_of_a_sweep_that_was_killed_is_ended_by_the_next_one(project: SweepProject) -> None:
     before = project.long_trainings()
-    process = project.start("-m", *SMALL, "seed=14", "train.steps=100000,200000")
+    process = project.start_experiment("-m", *SMALL, "seed=14", "train.steps=100000,200000")
     wait_for(lambda: project.long_trainings() - before, process)
     process.kill()
     process.communicate()

@@ -1,10 +1,8 @@
 import csv
 import json
 import multiprocessing
-import os
 import socket
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -17,43 +15,13 @@ from charloom.adapters import sweeps, tracking, ui
 from charloom.adapters.configuration import Config, TrackingConfig, flatten
 from charloom.core.common.errors import EnvironmentFault, StateError
 from charloom.stages import track
-from tests.results import MLFLOW_WARNINGS, ROWS, SEQ_LENGTH, TENSORS, enter_project, make_config, make_result
+from tests.project import Project
+from tests.results import MLFLOW_WARNINGS, ROWS, SEQ_LENGTH, TENSORS, make_config, record
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
 
 pytestmark = MLFLOW_WARNINGS
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty project, which is the working directory."""
-    return enter_project(tmp_path / "a project", monkeypatch)
-
-
-@pytest.fixture
-def result(project: Path) -> Path:
-    return make_result(project / "artifacts")
-
-
-def _client(project: Path) -> "MlflowClient":
-    from mlflow import MlflowClient
-
-    return MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
-
-
-def _runs(client: "MlflowClient", **tags: str) -> list["Run"]:
-    experiment = client.get_experiment_by_name("charloom")
-    assert experiment is not None
-    runs = client.search_runs([experiment.experiment_id])
-    return [run for run in runs if tags.items() <= run.data.tags.items()]
-
-
-def _record(config: Config, inp: Path, **parent: str | None) -> tracking.Recorded:
-    recorded = tracking.record(config, inp, tracking.hash_result(config, inp), **parent)
-    assert recorded is not None
-    return recorded
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -130,44 +98,44 @@ def _artifacts(client: "MlflowClient", run_id: str, folder: str | None = None) -
             yield entry.path
 
 
-def test_a_run_holds_what_the_files_say(project: Path, result: Path) -> None:
+def test_a_run_holds_what_the_files_say(workspace: Path, result: Path) -> None:
     config = make_config()
-    recorded = _record(config, result)
+    recorded = record(config, result)
     assert recorded.new
     assert recorded.name == "rnn 100, adagrad 0.1, smooth loss 38.4"
-    client = _client(project)
+    client = Project(workspace).mlflow_client()
     assert client.get_run(recorded.run_id).info.run_name == recorded.name
     _assert_holds(client, recorded.run_id, config, result)
-    assert (project / "mlartifacts" / recorded.run_id / "artifacts/plot/loss.png").is_file()
+    assert (workspace / "mlartifacts" / recorded.run_id / "artifacts/plot/loss.png").is_file()
 
 
-def test_a_result_recorded_twice_is_one_run(project: Path, result: Path) -> None:
-    first = _record(make_config(), result)
-    again = _record(make_config(), result)
+def test_a_result_recorded_twice_is_one_run(workspace: Path, result: Path) -> None:
+    first = record(make_config(), result)
+    again = record(make_config(), result)
     assert (again.run_id, again.name, again.new) == (first.run_id, first.name, False)
-    assert len(_runs(_client(project))) == 1
+    assert len(Project(workspace).runs()) == 1
 
 
-def test_a_file_that_is_not_whole_is_a_state_error_and_leaves_no_run(project: Path, result: Path) -> None:
+def test_a_file_that_is_not_whole_is_a_state_error_and_leaves_no_run(workspace: Path, result: Path) -> None:
     (result / "gradcheck/errors.json").write_text('{"passed": true}')
     with pytest.raises(StateError, match=r"errors\.json is damaged \(.*; run the gradcheck stage again"):
-        _record(make_config(), result)
-    assert not (project / "mlflow.db").exists()
+        record(make_config(), result)
+    assert not (workspace / "mlflow.db").exists()
 
 
 @pytest.mark.parametrize("status", ["RUNNING", "FAILED", "KILLED"])
-def test_what_a_kill_left_half_way_is_replaced_by_one_finished_run(project: Path, result: Path, status: str) -> None:
+def test_what_a_kill_left_half_way_is_replaced_by_one_finished_run(workspace: Path, result: Path, status: str) -> None:
     config = make_config()
     fingerprint = tracking.hash_result(config, result).result
     parent = sweeps.open_parent(config.tracking, "makes the experiment")
-    client = _client(project)
+    client = Project(workspace).mlflow_client()
     experiment = client.get_experiment_by_name("charloom")
     assert experiment is not None
     zombie = client.create_run(experiment.experiment_id, tags={"charloom.result": fingerprint})
     if status != "RUNNING":
         client.set_terminated(zombie.info.run_id, status)
-    recorded = _record(config, result)
-    (run,) = _runs(client, **{"charloom.result": fingerprint})
+    recorded = record(config, result)
+    (run,) = Project(workspace).runs(f"tags.`charloom.result` = '{fingerprint}'")
     assert run.info.run_id == recorded.run_id != zombie.info.run_id
     _assert_holds(client, recorded.run_id, config, result)
     sweeps.close_parent(config.tracking, parent, [])
@@ -175,7 +143,7 @@ def test_what_a_kill_left_half_way_is_replaced_by_one_finished_run(project: Path
 
 @pytest.mark.parametrize(("raised", "status"), [(OSError("no space left"), "FAILED"), (KeyboardInterrupt(), "KILLED")])
 def test_an_exception_half_way_leaves_no_open_run_and_a_retry_ends_in_one(
-    project: Path, result: Path, monkeypatch: pytest.MonkeyPatch, raised: BaseException, status: str
+    workspace: Path, result: Path, monkeypatch: pytest.MonkeyPatch, raised: BaseException, status: str
 ) -> None:
     from mlflow import MlflowClient
 
@@ -186,19 +154,18 @@ def test_an_exception_half_way_leaves_no_open_run_and_a_retry_ends_in_one(
         patch.setattr(MlflowClient, "log_artifact", fail)
         expected = EnvironmentFault if isinstance(raised, OSError) else KeyboardInterrupt
         with pytest.raises(expected):
-            _record(make_config(), result)
-    client = _client(project)
-    assert [run.info.status for run in _runs(client)] == [status]
-    recorded = _record(make_config(), result)
-    assert [run.info.run_id for run in _runs(client)] == [recorded.run_id]
+            record(make_config(), result)
+    assert [run.info.status for run in Project(workspace).runs()] == [status]
+    recorded = record(make_config(), result)
+    assert [run.info.run_id for run in Project(workspace).runs()] == [recorded.run_id]
 
 
 def _record_in_process(start: Any, inp: str, rate: float) -> None:
     start.wait()
-    _record(make_config(learning_rate=rate), Path(inp))
+    record(make_config(learning_rate=rate), Path(inp))
 
 
-def test_four_processes_can_record_into_a_database_that_is_not_there_yet(project: Path, result: Path) -> None:
+def test_four_processes_can_record_into_a_database_that_is_not_there_yet(workspace: Path, result: Path) -> None:
     context = multiprocessing.get_context("fork")
     start = context.Barrier(4)
     # Two of the four have the same result.
@@ -210,22 +177,22 @@ def test_four_processes_can_record_into_a_database_that_is_not_there_yet(project
     for worker in workers:
         worker.join(60)
     assert [worker.exitcode for worker in workers] == [0, 0, 0, 0]
-    runs = _runs(_client(project))
+    runs = Project(workspace).runs()
     assert sorted(run.data.params["optimizer.learning_rate"] for run in runs) == ["0.1", "0.2", "0.3"]
     assert {run.info.status for run in runs} == {"FINISHED"}
 
 
-def test_a_sweep_is_a_parent_with_its_runs_and_its_table(project: Path, result: Path) -> None:
+def test_a_sweep_is_a_parent_with_its_runs_and_its_table(workspace: Path, result: Path) -> None:
     config, other = make_config(), make_config(learning_rate=0.05)
-    alone = _record(config, result)
+    alone = record(config, result)
     parent = sweeps.open_parent(config.tracking, "optimizer.learning_rate=0.1,0.05,1e9")
     assert parent is not None
-    client = _client(project)
+    client = Project(workspace).mlflow_client()
     assert client.get_run(parent).info.status == "RUNNING"
-    children = [_record(each, result, parent=parent) for each in (config, other)]
+    children = [record(each, result, parent=parent) for each in (config, other)]
     assert all(child.new for child in children)  # the first is recorded elsewhere, and still belongs in this sweep
     assert children[0].run_id != alone.run_id
-    assert not _record(config, result, parent=parent).new
+    assert not record(config, result, parent=parent).new
     message = "a parameter is no longer finite at step 7; lower optimizer.learning_rate"
     sweeps.record_failure(make_config(learning_rate=1e9), message, parent=parent)
 
@@ -248,7 +215,7 @@ def test_a_sweep_is_a_parent_with_its_runs_and_its_table(project: Path, result: 
     assert table["data"][1] == ["1", "optimizer.learning_rate=0.05", "3.75e-11", ""]
     assert table["data"][2] == ["2", "optimizer.learning_rate=1e9", "", message]
 
-    under = _runs(client, **{"mlflow.parentRunId": parent})
+    under = Project(workspace).runs(f"tags.mlflow.parentRunId = '{parent}'")
     (failure,) = (run for run in under if "charloom.error" in run.data.tags)
     assert {run.info.run_id for run in under} == {*(child.run_id for child in children), failure.info.run_id}
     assert failure.info.status == "FAILED"
@@ -257,82 +224,78 @@ def test_a_sweep_is_a_parent_with_its_runs_and_its_table(project: Path, result: 
 
 
 def test_off_sends_nothing_but_still_writes_the_fingerprint(
-    project: Path, result: Path, monkeypatch: pytest.MonkeyPatch
+    workspace: Path, result: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     config = make_config(TrackingConfig(mode="off", uri=None, experiment="charloom"))
-    track.run(config, result, project / "track")
-    written = json.loads((project / "track/result.json").read_text())
+    track.run(config, result, workspace / "track")
+    written = json.loads((workspace / "track/result.json").read_text())
     whole = tracking.hash_result(config, result)
     assert written == {"result": whole.result, "files": whole.files}
     assert sweeps.open_parent(config.tracking, "sweep") is None
     sweeps.record_failure(config, "message")
     sweeps.close_parent(config.tracking, None, [])
-    assert sorted(path.name for path in project.iterdir()) == ["artifacts", "conf", "params.yaml", "track"]
+    assert sorted(path.name for path in workspace.iterdir()) == ["artifacts", "conf", "params.yaml", "track"]
 
 
-def test_the_stage_writes_the_same_bytes_again(project: Path, result: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    track.run(make_config(), result, project / "one")
-    track.run(make_config(), result, project / "two")
-    assert (project / "one/result.json").read_bytes() == (project / "two/result.json").read_bytes()
+def test_the_stage_writes_the_same_bytes_again(
+    workspace: Path, result: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    track.run(make_config(), result, workspace / "one")
+    track.run(make_config(), result, workspace / "two")
+    assert (workspace / "one/result.json").read_bytes() == (workspace / "two/result.json").read_bytes()
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("recorded as 'rnn 100, adagrad 0.1")
     assert second.startswith("already recorded as 'rnn 100, adagrad 0.1")
 
 
-def test_the_commit_is_a_tag_where_git_is_there(project: Path, result: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(project.parent))
-    client_tags = _client(project).get_run(_record(make_config(), result).run_id).data.tags
+def test_the_commit_is_a_tag_where_git_is_there(workspace: Path, result: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(workspace.parent))
+    client_tags = Project(workspace).mlflow_client().get_run(record(make_config(), result).run_id).data.tags
     assert not [name for name in client_tags if "git" in name]
 
     def git(*arguments: str) -> str:
         identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
         command = ["git", *identity, *arguments]
-        return subprocess.run(command, cwd=project, check=True, capture_output=True, text=True).stdout.strip()
+        return subprocess.run(command, cwd=workspace, check=True, capture_output=True, text=True).stdout.strip()
 
     git("init", "--quiet")
     git("add", "params.yaml")
     git("commit", "--quiet", "-m", "first")
-    clean = _client(project).get_run(_record(make_config(learning_rate=0.2), result).run_id).data.tags
+    clean = Project(workspace).mlflow_client().get_run(record(make_config(learning_rate=0.2), result).run_id).data.tags
     assert clean["mlflow.source.git.commit"] == git("rev-parse", "HEAD")
     assert clean["charloom.git_dirty"] == "false"
-    (project / "params.yaml").write_text("seed: 2\n")
-    dirty = _client(project).get_run(_record(make_config(learning_rate=0.3), result).run_id).data.tags
+    (workspace / "params.yaml").write_text("seed: 2\n")
+    dirty = Project(workspace).mlflow_client().get_run(record(make_config(learning_rate=0.3), result).run_id).data.tags
     assert dirty["charloom.git_dirty"] == "true"
 
 
 def test_a_run_on_a_server_and_its_pages(
-    project: Path, result: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    workspace: Path, result: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from mlflow import MlflowClient
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "src")}
-    environment.pop("DISPLAY", None)
-    command = [sys.executable, "-m", "charloom.tracking", "--port", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as pages:
-        try:
-            assert pages.stdout is not None
-            assert pages.stdout.readline().startswith("There are no runs yet")
-            address = f"http://127.0.0.1:{port}"
-            view = f"{address}/#/experiments/1/runs?workflowType=machine_learning"
-            assert pages.stdout.readline().startswith(f"MLflow: {view}")
+    with Project(workspace).mlflow_pages("--port", str(port)) as pages:
+        assert pages.stdout is not None
+        assert pages.stdout.readline().startswith("There are no runs yet")
+        address = f"http://127.0.0.1:{port}"
+        view = f"{address}/#/experiments/1/runs?workflowType=machine_learning"
+        assert pages.stdout.readline().startswith(f"MLflow: {view}")
 
-            config = make_config(TrackingConfig(mode="server", uri=address, experiment="charloom"))
-            recorded = _record(config, result)
-            _assert_holds(MlflowClient(address), recorded.run_id, config, result)
-            assert not _record(config, result).new
-            # The pages are those of the project's own database.
-            assert [run.info.run_id for run in _runs(_client(project))] == [recorded.run_id]
-            with closing(urllib.request.urlopen(address)) as page:
-                assert b"<title>MLflow" in page.read()
+        config = make_config(TrackingConfig(mode="server", uri=address, experiment="charloom"))
+        recorded = record(config, result)
+        _assert_holds(MlflowClient(address), recorded.run_id, config, result)
+        assert not record(config, result).new
+        # The pages are those of the project's own database.
+        assert [run.info.run_id for run in Project(workspace).runs()] == [recorded.run_id]
+        with closing(urllib.request.urlopen(address)) as page:
+            assert b"<title>MLflow" in page.read()
 
-            with pytest.raises(EnvironmentFault, match=f"port {port} is unavailable"):
-                ui.serve(make_config().tracking, port=port)
-        finally:
-            pages.terminate()
-        assert pages.wait(20) == 143
+        with pytest.raises(EnvironmentFault, match=f"port {port} is unavailable"):
+            ui.serve(make_config().tracking, port=port)
+    assert pages.returncode == 143
     with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), timeout=2):
         pass

@@ -7,88 +7,70 @@ from pathlib import Path
 
 import pytest
 
-from charloom.adapters import sweeps, tracking
+from charloom.adapters import sweeps
 from charloom.adapters.configuration import Config, TrackingConfig
 from charloom.adapters.tracking import store
 from charloom.core.common.errors import EnvironmentFault
 from charloom.stages import track
-from tests.results import MLFLOW_WARNINGS, enter_project, make_config, make_result
+from tests.project import Project
+from tests.results import MLFLOW_WARNINGS, enter_project, make_config, record
 
 pytestmark = MLFLOW_WARNINGS
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty project, which is the working directory."""
-    return enter_project(tmp_path / "a project", monkeypatch)
-
-
-@pytest.fixture
-def result(project: Path) -> Path:
-    return make_result(project / "artifacts")
-
-
-def _record(config: Config, inp: Path) -> tracking.Recorded:
-    recorded = tracking.record(config, inp, tracking.hash_result(config, inp))
-    assert recorded is not None
-    return recorded
-
-
 def test_the_environment_variable_decides_where_runs_go(
-    project: Path, result: Path, monkeypatch: pytest.MonkeyPatch
+    workspace: Path, result: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///elsewhere.db")
-    recorded = _record(
+    recorded = record(
         make_config(TrackingConfig(mode="server", uri="http://127.0.0.1:1", experiment="charloom")), result
     )
-    assert recorded.uri == f"sqlite:///{project / 'elsewhere.db'}"
-    assert (project / "elsewhere.db").is_file()
-    assert not (project / "mlflow.db").exists()
+    assert recorded.uri == f"sqlite:///{workspace / 'elsewhere.db'}"
+    assert (workspace / "elsewhere.db").is_file()
+    assert not (workspace / "mlflow.db").exists()
 
 
 def test_the_database_of_a_copy_that_dvc_made_is_that_of_the_project(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (project / ".dvc").mkdir()
-    assert store.home() == project
-    for folder in (project / ".dvc/tmp/exps/tmp1", project / ".dvc/tmp/exps/standalone/tmp2"):
+    (workspace / ".dvc").mkdir()
+    assert store.home() == workspace
+    for folder in (workspace / ".dvc/tmp/exps/tmp1", workspace / ".dvc/tmp/exps/standalone/tmp2"):
         (folder / ".dvc").mkdir(parents=True)
         enter_project(folder, monkeypatch)
-        assert store.home() == project
+        assert store.home() == workspace
     linked = enter_project(tmp_path / "scratch/tmp3", monkeypatch)
     (linked / ".dvc").mkdir()
     assert store.home() == linked
-    monkeypatch.setenv("DVC_ROOT", str(project))
+    monkeypatch.setenv("DVC_ROOT", str(workspace))
     assert store.home() == linked  # DVC sets it for every stage
     monkeypatch.setenv("DVC_EXP_NAME", "brave-moth")
-    assert store.home() == project
+    assert store.home() == workspace
 
 
-def test_a_project_that_was_moved_is_told_so(project: Path, result: Path, tmp_path: Path) -> None:
-    _record(make_config(), result)
+def test_a_project_that_was_moved_is_told_so(workspace: Path, result: Path, tmp_path: Path) -> None:
+    record(make_config(), result)
     moved = tmp_path / "moved"
-    project.rename(moved)
+    workspace.rename(moved)
     os.chdir(moved)
     with pytest.raises(EnvironmentFault, match=r"was the project moved\?"):
-        _record(make_config(learning_rate=0.2), moved / "artifacts")
+        record(make_config(learning_rate=0.2), moved / "artifacts")
 
 
-def test_a_deleted_experiment_is_told_so(project: Path, result: Path) -> None:
-    from mlflow import MlflowClient
-
-    _record(make_config(), result)
-    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+def test_a_deleted_experiment_is_told_so(workspace: Path, result: Path) -> None:
+    record(make_config(), result)
+    client = Project(workspace).mlflow_client()
     experiment = client.get_experiment_by_name("charloom")
     assert experiment is not None
     client.delete_experiment(experiment.experiment_id)
     with pytest.raises(EnvironmentFault, match="was deleted; restore it"):
-        _record(make_config(), result)
+        record(make_config(), result)
 
 
-def test_a_file_that_is_no_database_is_one_line(project: Path, result: Path) -> None:
-    (project / "mlflow.db").write_text("this is not a database, but it is long enough to look at" * 20)
+def test_a_file_that_is_no_database_is_one_line(workspace: Path, result: Path) -> None:
+    (workspace / "mlflow.db").write_text("this is not a database, but it is long enough to look at" * 20)
     with pytest.raises(EnvironmentFault, match="file is not a database") as caught:
-        _record(make_config(), result)
+        record(make_config(), result)
     assert "\n" not in str(caught.value)
 
 
@@ -99,14 +81,14 @@ def _server_at(port: int) -> Config:
 
 
 def test_a_server_that_is_gone_costs_seconds_and_one_line(
-    project: Path, result: Path, caplog: pytest.LogCaptureFixture
+    workspace: Path, result: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound and not listening: refused
         config = _server_at(unused.getsockname()[1])
         before = time.monotonic()
         with pytest.raises(EnvironmentFault) as caught:
-            track.run(config, result, project / "track")
+            track.run(config, result, workspace / "track")
         assert time.monotonic() - before < 15
         assert sweeps.open_parent(config.tracking, "sweep") is None
     said = str(caught.value)
@@ -116,19 +98,19 @@ def test_a_server_that_is_gone_costs_seconds_and_one_line(
     assert f"python -m charloom.stages.track inp={result}" in said
     assert "secret" not in said + caplog.text
     assert "the sweep goes on without a run above its runs" in caplog.text
-    assert (project / "track/result.json").is_file()
+    assert (workspace / "track/result.json").is_file()
 
 
-def test_a_server_that_hangs_is_given_up(project: Path, result: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_hangs_is_given_up(workspace: Path, result: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")  # 5 where it is not set
     with socket.create_server(("127.0.0.1", 0)) as silent:
         before = time.monotonic()
         with pytest.raises(EnvironmentFault, match=r"timed out.*the result is whole in"):
-            _record(_server_at(silent.getsockname()[1]), result)
+            record(_server_at(silent.getsockname()[1]), result)
         assert time.monotonic() - before < 10
 
 
-def test_the_wait_for_a_server_is_bounded_by_default(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_wait_for_a_server_is_bounded_by_default(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"):
         monkeypatch.delenv(name, raising=False)
     sweeps.close_parent(make_config().tracking, sweeps.open_parent(make_config().tracking, "any"), [])

@@ -16,7 +16,7 @@ from charloom.core.cells import CELLS
 from charloom.core.common.errors import EnvironmentFault
 from charloom.core.network.network import Network
 from charloom.core.training import Dropout, WorkerPool
-from tests.conftest import Project, end
+from tests.project import Project, checkpoint_step, end
 
 K, T, B = 7, 5, 6
 
@@ -154,6 +154,6 @@ def test_a_training_whose_worker_was_killed_says_so_and_goes_on_when_run_again(
     workers_of(training.pid)[0].kill()
     end(training).assert_one_error(5, "a worker process has ended", "train again")
     again = prepared.start_training(*LONG)
-    prepared.wait_for_step(int(prepared.checkpoints()[-1].stem.removeprefix("checkpoint-")) + 100, again)
+    prepared.wait_for_step(checkpoint_step(prepared.checkpoints()[-1]) + 100, again)
     again.send_signal(signal.SIGTERM)
     assert "going on from step" in end(again).errors
