@@ -170,6 +170,7 @@ FRACTIONS = (
 NON_NEGATIVE = ("optimizer.weight_decay", "synthesize.temperature")
 POSITIVE_FRACTIONS = ("optimizer.final_fraction", "synthesize.top_p")
 NAMES = {
+    "kernels": "portable, native",
     "data.newline": "universal, keep",
     "model.cell": "rnn, gru, lstm",
     "model.dtype": "float64, float32",

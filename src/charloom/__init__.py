@@ -1,8 +1,10 @@
 """charloom: character-level recurrent networks in NumPy, with hand-written, verified gradients.
 
-Names are imported when they are first used, so that a stage depends on the modules that it uses and on no others.
+Names are imported when they are first used, so that a stage depends on the modules that it uses and on no others. A
+program that imports charloom keeps the kernels that it has; one of charloom's own commands has them chosen here.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,12 @@ if TYPE_CHECKING:
 __all__ = ["Model", "Network", "Vocabulary", "load"]
 
 _HOMES = {"Vocabulary": "core.text", "load": "adapters.files.models"}
+
+# `python -m charloom.…` imports this before anything that imports NumPy. Until the command is found, argv[0] is "-m".
+if sys.argv[:1] == ["-m"] and any(argument.startswith("charloom.") for argument in sys.orig_argv):
+    from charloom.adapters import kernels
+
+    kernels.select_for_command()
 
 
 def __getattr__(name: str) -> Any:

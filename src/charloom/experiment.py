@@ -17,12 +17,12 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from charloom.adapters import sweeps
+from charloom.adapters import kernels, sweeps
 from charloom.adapters.command import end_with_parent, environment_fault, exit_code
 from charloom.adapters.configuration import Config, load, project_root
 from charloom.adapters.configuration.composition import Composed, from_composed, one_line_errors, register, unchecked
 from charloom.adapters.files import artifacts
-from charloom.core.common.errors import CharloomError
+from charloom.core.common.errors import CharloomError, ConfigError
 from charloom.stages import gradcheck, plot, prepare, synthesize, track, train
 
 
@@ -40,12 +40,14 @@ def main() -> None:
 
     with one_line_errors():
         if {"-m", "--multirun"} & set(arguments):
-            with sweeps.sweep(overrides) as folder:
+            config = load(overrides, multirun=True)
+            kernels.require(config.kernels)
+            with sweeps.sweep(config) as folder:
                 sys.argv.append(f"hydra.sweep.dir='{folder}'")
                 run()
         else:
             if overrides == arguments:  # an option of Hydra's, such as --cfg, runs nothing
-                load(overrides)
+                kernels.require(load(overrides).kernels)
             run()
     if failures:
         raise failures[0]
@@ -63,7 +65,11 @@ def _job(composed: Composed, failures: list[CharloomError]) -> float:
         # joblib's start method is unknown to the processes that the gradient check starts, and would end them.
         multiprocessing.set_start_method("spawn", force=True)
     try:
-        return run_stages(from_composed(composed, default_out=str(folder)))
+        config = from_composed(composed, default_out=str(folder))
+        if config.kernels != kernels.chosen():
+            must = f"kernels must be {kernels.chosen()} here, as it was when this process started"
+            raise ConfigError(f"{must}, got {config.kernels}; give each kind of kernels a command of its own")
+        return run_stages(config)
     except (CharloomError, OSError, MemoryError) as error:
         failure = error if isinstance(error, CharloomError) else environment_fault(error)
         if hydra_config.mode == RunMode.MULTIRUN:

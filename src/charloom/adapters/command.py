@@ -21,6 +21,7 @@ import numpy as np
 import psutil
 from threadpoolctl import threadpool_limits
 
+from charloom.adapters import kernels
 from charloom.adapters.configuration import Config, load
 from charloom.core.common.errors import CharloomError, EnvironmentFault
 
@@ -52,6 +53,7 @@ def stage_main(run: Callable[[Config, Path, Path], None]) -> NoReturn:
             print(sys.modules[run.__module__].__doc__, _HELP, sep="\n")
             return
         config = load(sys.argv[1:])
+        kernels.require(config.kernels)
         run(config, Path(config.inp), Path(config.out))
 
     sys.exit(exit_code(work))

@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 import yaml
 
-from charloom.adapters.configuration import Config, TrackingConfig, load
+from charloom.adapters.configuration import Config, TrackingConfig
 from charloom.adapters.files import artifacts
 from charloom.adapters.files.formats import replacing
 from charloom.adapters.tracking.payload import NOTE_TAG, as_text, model_name, parameter_texts
@@ -62,13 +62,12 @@ class Job:
 
 
 @contextmanager
-def sweep(overrides: Sequence[str]) -> Iterator[Path]:
+def sweep(config: Config) -> Iterator[Path]:
     """Open MLflow's run of a sweep, and write the summary at the sweep's end, however it ends.
 
-    Yields the folder for the jobs' folders. Raises ConfigError for overrides that suit no job, SweepError where jobs
+    `config` is what all its jobs have in common. Yields the folder for the jobs' folders. Raises SweepError where jobs
     failed.
     """
-    config = load(overrides, multirun=True)
     folder = Path(config.out)
     parent = open_parent(config.tracking, f"sweep {folder.name}")
     os.environ[_PARENT] = parent or ""

@@ -56,7 +56,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
 def fingerprint(config: Config, text: corpus.Corpus) -> str:
     """A hash of everything that shapes the result of the training."""
     values = config.parameters()
-    shaping: dict[str, Any] = {key: values[key] for key in ("seed", "model", "optimizer", "train")}
+    shaping: dict[str, Any] = {key: values[key] for key in ("seed", "kernels", "model", "optimizer", "train")}
     shaping["corpus"] = {key: value for key, value in asdict(text.summary).items() if key != "path"}
     shaping["format"] = archive.FORMAT
     sha256 = hashlib.sha256(json.dumps(shaping, sort_keys=True).encode())

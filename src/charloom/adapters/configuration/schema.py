@@ -155,6 +155,7 @@ class Config(_Section):
     """All that a stage takes from outside, checked; `inp` and `out` are the folders that it reads and writes."""
 
     seed: Natural
+    kernels: Literal["portable", "native"]
     data: DataConfig
     model: ModelConfig
     optimizer: OptimizerConfig

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from charloom.adapters import kernels
 from charloom.adapters.configuration import Config, flatten
 from charloom.adapters.files import artifacts
 from charloom.core.common.records import ErrorRow, HistoryRow, Result, Summary
@@ -51,6 +52,7 @@ def read_payload(config: Config, inp: Path, result: Result) -> Payload:
         RESULT_TAG: result.result,
         "charloom.corpus_sha256": corpus.sha256,
         "charloom.gradcheck": "passed" if errors.passed else "failed",
+        "charloom.kernels": f"{config.kernels}: {kernels.loaded()}",
         NOTE_TAG: _NOTE.format(rows=rows),
     }
     metrics = [(f"rel_error/{tensor}", error, 0) for tensor, error in relative.items()]
