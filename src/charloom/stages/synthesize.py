@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from charloom.adapters.command import stage_main
+from charloom.adapters.command import blas_threads, stage_main
 from charloom.adapters.configuration import Config, SynthesizeConfig
 from charloom.adapters.files import artifacts, corpus, models
 from charloom.adapters.files.formats import replacing
@@ -27,20 +27,21 @@ def run(config: Config, inp: Path, out: Path) -> None:
         prime = corpus.read_text(Path(options.prime_file), encoding=data.encoding, newline=data.newline, key=key)
     model, trained_on = models.load(inp / _FILES[options.model].name), corpus.load(inp)
     unreadable = "choose synthesize.prime from the training text's characters or set synthesize.on_unknown=skip"
-    with hint(DataError, unreadable):
-        characters = model.characters(
-            rng=np.random.default_rng(options.seed),
-            streams=options.streams,
-            prime=prime,
-            temperature=options.temperature,
-            top_k=options.top_k,
-            top_p=options.top_p,
-            on_unknown=options.on_unknown,
-        )
-    with replacing(artifacts.TEXT.path(out)) as file:
-        for piece in _pieces(characters, prime, options):
-            file.write(piece.encode())
-            sys.stdout.write(piece)
+    with blas_threads(1):  # another number rounds differently
+        with hint(DataError, unreadable):
+            characters = model.characters(
+                rng=np.random.default_rng(options.seed),
+                streams=options.streams,
+                prime=prime,
+                temperature=options.temperature,
+                top_k=options.top_k,
+                top_p=options.top_p,
+                on_unknown=options.on_unknown,
+            )
+        with replacing(artifacts.TEXT.path(out)) as file:
+            for piece in _pieces(characters, prime, options):
+                file.write(piece.encode())
+                sys.stdout.write(piece)
     print()
 
     training_text = trained_on.vocabulary.decode(trained_on.train_ids[:_MEASURED])
