@@ -1,0 +1,102 @@
+"""The same bytes on other CPUs: every file of every stage, from this machine's CPU and from emulated ones."""
+
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.project import ROOT, Project
+
+pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="portable kernels are for x86-64 CPUs")
+
+QEMU = shutil.which("qemu-x86_64")
+CPUS = ("Haswell", "EPYC")
+TIMEOUT = 1200  # seconds; an emulated CPU is slow
+RUNS = {
+    "rnn in float64": ("gradcheck.hidden_size=4", "gradcheck.workers=2", "train.steps=100", "train.sample_every=50"),
+    "gru in float32 with two workers": (
+        *("model=gru", "model.layers=2", "model.dropout=0.1", "model.dtype=float32", "optimizer=adam"),
+        *("gradcheck.hidden_size=2", "train.steps=50", "train.validate_every=25", "train.sample_every=20"),
+        *("train.workers=2", "train.batch_size=4", "synthesize.streams=3", "synthesize.top_p=0.9"),
+    ),
+}
+
+# Python imports this at its start where it is found: the processes that it starts are emulated as well.
+EMULATE_WORKERS = "import multiprocessing, os; multiprocessing.set_executable(os.environ['EMULATED'])\n"
+
+
+def start(project: Project, run: str, python: str = sys.executable, **variables: str) -> subprocess.Popen[str]:
+    """Start all stages of a run in the project's folder, in `results`."""
+    return subprocess.Popen(
+        [python, "-m", "charloom.experiment", "preset=smoke", "tracking=off", "out=results", *RUNS[run]],
+        cwd=project.root,
+        env=project.environment | variables,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    )
+
+
+def start_emulated(project: Project, run: str, cpu: str) -> subprocess.Popen[str]:
+    """As `start`, on an emulated CPU; each process that is started leaves its id in `emulated.log`."""
+    program, site = project.root / "python", project.root / "site"
+    log = shlex.quote(str(project.root / "emulated.log"))
+    emulated = shlex.join([str(QEMU), "-cpu", cpu, sys.executable])
+    program.write_text(f'#!/bin/sh\necho $$ >> {log}\nexec {emulated} "$@"\n', encoding="utf-8")
+    program.chmod(0o755)
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(EMULATE_WORKERS, encoding="utf-8")
+    path = os.pathsep.join((str(site), str(ROOT / "src")))
+    return start(project, run, str(program), PYTHONPATH=path, EMULATED=str(program))
+
+
+def results(project: Project, process: subprocess.Popen[str]) -> dict[str, bytes]:
+    """Every file that the stages leave, once they have ended well."""
+    with process:
+        try:
+            _, errors = process.communicate(timeout=TIMEOUT)
+        finally:
+            process.kill()
+    assert process.returncode == 0, errors
+    stages = {path.name for path in (project.root / "results").iterdir()} - {".hydra"}
+    assert stages >= {"prepare", "gradcheck", "train", "synthesize", "plot", "track"}
+    return {name: content for stage in stages for name, content in project.files(f"results/{stage}").items()}
+
+
+def require_qemu() -> None:
+    if QEMU is None:
+        reason = "qemu-x86_64 is not installed (apt-get install qemu-user)"
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+
+
+# Minutes, nearly all of them under emulation; the two emulated CPUs run side by side.
+@pytest.mark.parametrize("run", RUNS)
+def test_every_file_is_the_same_on_emulated_cpus(tmp_path: Path, run: str) -> None:
+    require_qemu()
+    projects = {cpu: Project.create(tmp_path / cpu) for cpu in ("native", *CPUS)}
+    processes = {cpu: start_emulated(projects[cpu], run, cpu) for cpu in CPUS}
+    processes["native"] = start(projects["native"], run)
+    try:
+        found = {cpu: results(projects[cpu], process) for cpu, process in processes.items()}
+    finally:
+        for process in processes.values():
+            process.kill()
+    for cpu in CPUS:
+        assert len((projects[cpu].root / "emulated.log").read_text().split()) > 2  # the workers are emulated too
+        assert [name for name in found["native"] if found["native"][name] != found[cpu].get(name)] == []
+        assert found[cpu] == found["native"]
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_every_file_is_the_same_with_one_and_two_blas_threads(tmp_path: Path, run: str) -> None:
+    found = []
+    for threads in ("1", "2"):
+        project = Project.create(tmp_path / threads)
+        found.append(results(project, start(project, run, OPENBLAS_NUM_THREADS=threads)))
+    assert found[0] == found[1]
