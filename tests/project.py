@@ -176,6 +176,7 @@ class Project:
                 yield process
             finally:
                 process.terminate()
+                process.wait(20)
 
     def mlflow_client(self) -> "MlflowClient":
         """A client of the project's own database."""

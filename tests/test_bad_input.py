@@ -434,8 +434,7 @@ def test_without_git_an_experiment_is_run_and_recorded(project: Project) -> None
         "preset=smoke",
         "tracking=sqlite",
         *small,
-        PATH=str(nothing),
-        GIT_PYTHON_REFRESH="q",
+        variables={"PATH": str(nothing), "GIT_PYTHON_REFRESH": "q"},
     )
     assert ended.code == 0, ended.errors
     assert "Traceback" not in ended.errors

@@ -180,7 +180,7 @@ def _text(project: Project, *overrides: str) -> str:
     return (project.root / "artifacts/synthesize/sample.txt").read_bytes().decode()
 
 
-def test_the_text_begins_with_the_prompt(trained: Project) -> None:
+def test_the_text_starts_with_the_prompt(trained: Project) -> None:
     text = _text(trained, "synthesize.prime='The old '", "synthesize.length=20")
     assert text.startswith("The old ")
     assert len(text) == 28
@@ -270,7 +270,11 @@ def test_a_terminal_that_cannot_show_a_character_does_not_end_the_text(project: 
     project.stage("prepare")
     project.stage("train", "preset=smoke")
     ended = project.python(
-        "-m", "charloom.stages.synthesize", "out=anew", "synthesize.prime='ďáb'", PYTHONIOENCODING="ascii"
+        "-m",
+        "charloom.stages.synthesize",
+        "out=anew",
+        "synthesize.prime='ďáb'",
+        variables={"PYTHONIOENCODING": "ascii"},
     )
     assert ended.code == 0, ended.errors
     assert ended.output.startswith("\\u010f\\xe1b")
