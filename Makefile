@@ -40,6 +40,7 @@ help:
 
 repro: $(STAMP)
 	@python -m dvc repro $(ARGS)
+	@python docs/reference_figures.py
 
 test: $(STAMP)
 	@python -m pytest $(ARGS)

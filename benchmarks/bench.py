@@ -28,7 +28,9 @@ from tempfile import TemporaryDirectory
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
-from threadpoolctl import threadpool_info  # noqa: E402  (after the paths are set)
+from charloom.adapters import kernels  # noqa: E402  (after the paths are set)
+
+kernels.select("native")  # before the rest imports NumPy; the contenders' processes inherit it
 
 from benchmarks.phases import phases  # noqa: E402
 from benchmarks.preparing import preparing  # noqa: E402
@@ -55,8 +57,7 @@ def machine() -> dict[str, str]:
     facts = {
         "CPU": f"{cpu}, {os.cpu_count()} cores",
         "Python": platform.python_version(),
-        "NumPy": version("numpy"),
-        "BLAS": ", ".join(f"{i['internal_api']} {i['version']}" for i in threadpool_info() if i["user_api"] == "blas"),
+        "kernels": f"{kernels.chosen()}, {kernels.loaded()}",
     }
     for name, distribution in (("PyTorch", "torch"), ("JAX", "jax")):
         try:
