@@ -25,10 +25,13 @@ PORTABLE = re.compile(r"openblas \S+ Haswell, NumPy \S+ X86_V3")
 AVX512 = "flags\t\t: fpu avx2 avx512f avx512cd avx512bw avx512dq avx512vl"
 VARIABLES = ("CHARLOOM_KERNELS", "OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES", "NPY_ENABLE_CPU_FEATURES")
 
-# Python imports this at its start where it is found: at its end, each process notes what NumPy computes with.
+# Python imports this where it is found: each start is noted, and at the end of a process what NumPy computes with.
 NOTE_KERNELS = """
 import sys
 from multiprocessing import util
+
+with open("starts.log", "a") as file:
+    file.write("start\\n")
 
 def note():
     if "numpy" in sys.modules:
@@ -94,6 +97,12 @@ def test_a_command_and_its_workers_compute_with_portable_kernels(
     found = noted(prepared, *command, OPENBLAS_CORETYPE="Nehalem")  # what a user has set does not count
     assert len(found) == processes
     assert {bool(PORTABLE.fullmatch(line)) for line in found} == {True}, found
+
+
+@pytest.mark.parametrize(("kind", "starts"), [("portable", 1), ("native", 2)])
+def test_a_command_starts_itself_anew_only_for_native_kernels(project: Project, kind: str, starts: int) -> None:
+    noted(project, "-m", "charloom.stages.prepare", f"kernels={kind}")
+    assert (project.root / "starts.log").read_text(encoding="utf-8") == "start\n" * starts
 
 
 @has_portable

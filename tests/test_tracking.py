@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from charloom.adapters import sweeps, tracking, ui
+from charloom.adapters import kernels, sweeps, tracking, ui
 from charloom.adapters.configuration import Config, TrackingConfig, flatten
 from charloom.core.common.errors import EnvironmentFault, StateError
 from charloom.stages import track
@@ -82,6 +82,7 @@ def _assert_holds(client: "MlflowClient", run_id: str, config: Config, inp: Path
     assert summary["sha256"].startswith(dataset.dataset.digest)
     assert json.loads(dataset.dataset.source) == {"uri": "data/corpus.txt"}
     assert run.data.tags["charloom.corpus_sha256"] == summary["sha256"]
+    assert run.data.tags["charloom.kernels"] == f"portable: {kernels.loaded()}"
 
 
 def _plain(text: str) -> Any:
