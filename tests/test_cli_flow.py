@@ -175,6 +175,21 @@ def test_without_a_wrong_entry_the_same_script_passes(prepared: Project) -> None
     assert prepared.python(script, *SMOKE, "out=artifacts/gradcheck").code == 0
 
 
+def test_a_fault_that_only_shows_where_biases_are_not_zero_is_caught(prepared: Project) -> None:
+    fault = "self.q[...] -= params['bn']\n        da, dz = backward(self, params, grads)"  # r's gradient without bn
+    planted = (
+        _WRONG_GRADIENT.replace("rnn import RNN", "gru import GRU")
+        .replace("RNN", "GRU")
+        .replace("da, dz = backward(self, params, grads)", fault)
+        .replace("da[..., 3] *= 1.0005", "")
+    )
+    ended = prepared.python(
+        prepared.script("without_bn.py", planted), *SMOKE, "model=gru", "model.hidden_size=8", "out=artifacts/gradcheck"
+    )
+    ended.assert_one_error(GRADIENT, "the gradient is wrong: at large weights", "finds W[")
+    assert "at initial weights" not in ended.errors
+
+
 def _text(project: Project, *overrides: str) -> str:
     project.stage("synthesize", "preset=smoke", *overrides)
     return (project.root / "artifacts/synthesize/sample.txt").read_bytes().decode()

@@ -21,7 +21,7 @@ from charloom.core.network import Network
 
 
 def run(config: Config, inp: Path, out: Path) -> None:
-    """Check every entry at the initial and at large weights; write the errors, their table and the step sweep to `out`.
+    """Check every entry at the initial weights, and at large ones with biases; write the errors and tables to `out`.
 
     Raises GradientError, after the table has been printed and written, if an entry is outside its bound.
     """
@@ -34,7 +34,11 @@ def run(config: Config, inp: Path, out: Path) -> None:
         network.initialize(config.model.init_scale, rng=rng)
         initial = gradcheck.check(network, window, options.step, options.threshold, map=map)
         sweep = gradcheck.step_sweep(network, window, rng=rng, map=map)
-        network.initialize(options.large_scale * math.sqrt(100 / network.hidden_size), rng=rng)
+        scale = options.large_scale * math.sqrt(100 / network.hidden_size)
+        network.initialize(scale, rng=rng)
+        for array in network.parameters.values():
+            if array.ndim == 1:  # at zero biases, a fault in what they are part of would pass
+                array += rng.normal(0.0, scale, array.shape)
         large = gradcheck.check(network, window, options.step, options.threshold, map=map)
 
     checks = {"initial": initial, "large": large}
