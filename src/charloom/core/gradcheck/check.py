@@ -40,10 +40,10 @@ def check(network: Network, window: Window, step: float, threshold: float, *, ma
     for method, (xi, constant, fraction) in methods.items():
         numerical = numerical_gradient(network, window, method, xi, map=map)
         errors[method] = compare(network, analytic, numerical)
-        absolute = np.abs(analytic - numerical)
+        absolute, bounds = np.abs(analytic - numerical), np.empty_like(analytic)
         for name, part in network.parameters.slices.items():
             bound = constant + fraction * np.abs(analytic[part]).max()
-            bounds = np.full(analytic.size, bound if bound < np.inf else np.nan)
+            bounds[part] = bound if bound < np.inf else np.nan
             outside = part.start + np.flatnonzero(~(absolute[part] <= bounds[part]))
             if method == "central" and len(outside):
                 coarse = numerical_gradient(network, window, method, 2 * xi, indices=outside, map=map)
