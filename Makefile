@@ -22,12 +22,13 @@ unexport PYTHONHOME
 # An environment whose interpreter is gone is rebuilt even if its stamp is fresh.
 BROKEN := $(shell .venv/bin/python -c '' 2>/dev/null || echo broken)
 
-.PHONY: help repro test lint bench ui sweep clean force
+.PHONY: help repro test torture lint bench ui sweep clean force
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make repro   run the whole pipeline (dvc repro); only what changed is run again'
 	@echo 'make test    run every test; make test ARGS="-k gradient -x" passes options to pytest'
+	@echo 'make torture try to break every promise under fault; hours, and it goes on where it was interrupted'
 	@echo 'make lint    ruff, mypy and import-linter'
 	@echo 'make bench   measure the speed, compared with other implementations'
 	@echo 'make ui      open the MLflow UI on the recorded runs'
@@ -44,6 +45,9 @@ repro: $(STAMP)
 
 test: $(STAMP)
 	@python -m pytest $(ARGS)
+
+torture: $(STAMP)
+	@python -m tests.torture $(ARGS)
 
 lint: $(STAMP)
 	python -m ruff check

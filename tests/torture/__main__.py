@@ -1,0 +1,148 @@
+"""Every promise under fault: what was tried, what held, and the seeds that did not.
+
+    python -m tests.torture                   # every promise; hours on two cores, goes on where it was interrupted
+    python -m tests.torture --only "kill -9"  # those with this text in their names
+    python -m tests.torture --tries 20        # at most so many tries of each
+    python -m tests.torture --write           # put the table into docs/reliability.md
+
+The outcomes are kept in .charloom/torture/, one file for each state of the code, so that outcomes of other code are not
+counted. The exit code is 1 if a promise was broken.
+"""
+
+import argparse
+import hashlib
+import json
+import multiprocessing
+import os
+import platform
+import re
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tqdm import tqdm
+
+from tests.torture.promise import Promise
+from tests.torture.promises import PROMISES
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "reliability.md"
+PROCESSES = 2
+Outcomes = dict[tuple[str, int], str]  # of a promise's name and a seed: "" where it held, else what was found
+
+
+def outcomes_file() -> Path:
+    """Where the outcomes of this state of the code are kept."""
+    sha256 = hashlib.sha256()
+    for folder in ("src", "tests/torture", "conf"):
+        for path in sorted((ROOT / folder).rglob("*.*")):
+            if path.is_file() and path.suffix != ".pyc":
+                sha256.update(path.read_bytes())
+    return ROOT / ".charloom" / "torture" / f"{sha256.hexdigest()[:16]}.jsonl"
+
+
+def read(path: Path) -> Outcomes:
+    """The outcomes in a file; a line that an interruption cut short is left out."""
+    outcomes: Outcomes = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            name, seed, found = json.loads(line)
+        except ValueError:
+            continue
+        outcomes[name, seed] = found
+    return outcomes
+
+
+def attempt(place: int, seed: int) -> str:
+    """Try the promise at this place of the list once; what was found where it is broken, "" where it holds."""
+    with tempfile.TemporaryDirectory(prefix="charloom-torture-") as folder:
+        try:
+            PROMISES[place].attempt(seed, Path(folder))
+        except Exception:  # an attempt that cannot even be made is no promise kept
+            return traceback.format_exc(limit=-3)
+    return ""
+
+
+def table(promises: Sequence[Promise], outcomes: Outcomes) -> Iterator[str]:
+    """The lines of the table, in Markdown."""
+    yield "| promise | tries | held | seeds that did not |"
+    yield "|---|---|---|---|"
+    for promise in promises:
+        tried = {seed: found for (name, seed), found in outcomes.items() if name == promise.name}
+        broken = sorted(seed for seed, found in tried.items() if found)
+        held = len(tried) - len(broken)
+        yield f"| {promise.name} | {len(tried):,} | {held:,} | {', '.join(map(str, broken)) or 'none'} |"
+
+
+def run(promises: Sequence[Promise], tries: int, path: Path) -> Outcomes:
+    """Make the attempts that the file has no outcome of yet, and keep each outcome in it."""
+    outcomes = read(path)
+    todo = [
+        (PROMISES.index(promise), seed)
+        for promise in promises
+        for seed in range(min(promise.tries, tries))
+        if (promise.name, seed) not in outcomes
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        path.open("a", encoding="utf-8") as file,
+        ProcessPoolExecutor(PROCESSES, multiprocessing.get_context("spawn")) as pool,
+        tqdm(total=len(todo), unit="try", disable=None) as progress,
+    ):
+        futures = {pool.submit(attempt, *work): work for work in todo}
+        try:
+            for future in as_completed(futures):
+                place, seed = futures[future]
+                name, found = PROMISES[place].name, future.result()
+                outcomes[name, seed] = found
+                file.write(json.dumps([name, seed, found]) + "\n")
+                file.flush()
+                progress.update()
+                if found:
+                    progress.write(f"{name}, seed {seed}:\n{found}", file=sys.stderr)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return outcomes
+
+
+def write_page(lines: Sequence[str]) -> None:
+    """Put the table into the page, between its marks, with the date and the kind of machine."""
+    machine = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    heading = f"{datetime.now(UTC):%Y-%m-%d}, {machine}, `make torture`:"
+    block = "\n".join(["<!-- table -->", heading, "", *lines, "<!-- end of table -->"])
+    page = PAGE.read_text(encoding="utf-8")
+    marked = re.compile("<!-- table -->.*<!-- end of table -->", re.DOTALL)
+    PAGE.write_text(marked.sub(lambda _: block, page), encoding="utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Try to break every promise, and print a table of what held."""
+    parser = argparse.ArgumentParser(prog="python -m tests.torture", description=main.__doc__)
+    parser.add_argument("--only", metavar="TEXT", default="", help="the promises with this text in their names")
+    parser.add_argument("--tries", type=int, default=sys.maxsize, help="at most so many of each promise")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/reliability.md")
+    parser.add_argument("--list", action="store_true", help="print the promises, and try none")
+    args = parser.parse_args(arguments)
+    promises = [promise for promise in PROMISES if args.only in promise.name]
+    if not promises:
+        parser.error(f"no promise has {args.only!r} in its name; --list prints them")
+    if args.list:
+        print(*(f"{promise.tries:>7,}  {promise.name}" for promise in promises), sep="\n")
+        return 0
+    outcomes = run(promises, args.tries, outcomes_file())
+    lines = list(table(promises, outcomes))
+    print(*lines, sep="\n")
+    if args.write:
+        write_page(lines)
+    return int(
+        any(outcomes[promise.name, seed] for promise in promises for name, seed in outcomes if name == promise.name)
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,5 @@
+"""Every promise, in the order of the table in docs/reliability.md."""
+
+from tests.torture.promise import Promise
+
+PROMISES: tuple[Promise, ...] = ()
