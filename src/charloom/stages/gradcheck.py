@@ -50,6 +50,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
     artifacts.ERRORS.write(out, found)
     artifacts.ERROR_TABLE.write(out, list(_rows(errors)))
     artifacts.STEP_SWEEP.write(out, sweep)
+    artifacts.seal("gradcheck", out)
     print(gradcheck.table(errors))
     if problems:
         raise GradientError("the gradient is wrong: " + "; ".join(problems))
