@@ -232,7 +232,7 @@ def test_off_sends_nothing_but_still_writes_the_fingerprint(
     track.run(config, result, workspace / "track")
     written = json.loads((workspace / "track/result.json").read_text())
     whole = tracking.hash_result(config, result)
-    assert written == {"result": whole.result, "files": whole.files}
+    assert written == vars(whole)
     assert sweeps.open_parent(config.tracking, "sweep") is None
     sweeps.record_failure(config, "message")
     sweeps.close_parent(config.tracking, None, [])
