@@ -43,7 +43,10 @@ def load(path: Path, kind: str) -> tuple[dict[str, Array], dict[str, Any]]:
     """
     try:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
-            size, promised = os.fstat(file.fileno()).st_size, sum(member.file_size for member in archive.infolist())
+            size, promised = (
+                os.fstat(file.fileno()).st_size,
+                sum(max(m.file_size, m.compress_size) for m in archive.infolist()),
+            )
             if promised > size:  # nothing is compressed; a forged directory can promise any size
                 raise ValueError(f"it promises {promised} bytes of arrays in a file of {size}")
             metadata = json.loads(_read_member(archive, "metadata.npy").tobytes())
