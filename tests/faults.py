@@ -409,6 +409,32 @@ AROUND_THE_CELLS: dict[str, Edits] = {
     "the last window's characters kept in dU": {WINDOW: {"self._one_hot[...] = 0": ""}},
 }
 
+
+def _at_the_end(line: str) -> Edits:
+    return {NETWORK: {"        return grads\n": f"        {line}\n        return grads\n"}}
+
+
+GRADIENT_FAULTS: dict[str, Edits] = {
+    f"gradient: {name}": _at_the_end(line)
+    for name, line in {
+        "W scaled by 1.0005": 'grads["W"][...] *= 1.0005',
+        "U scaled by 0.9995": 'grads["U"][...] *= 0.9995',
+        "one row of W scaled by 1.0001": 'grads["W"][3] *= 1.0001',
+        "one entry of V scaled by 1.0005": 'grads["V"][4, 5] *= 1.0005',
+        "all rows of W but the first 0": 'grads["W"][1:] = 0',
+        "the last row of V 0": 'grads["V"][-1] = 0',
+        "b 0": 'grads["b"][...] = 0',
+        "c divided by B once more": 'grads["c"][...] /= inputs.shape[1]',
+        "two columns of U swapped": 'grads["U"][:, [0, 1]] = grads["U"][:, [1, 0]]',
+        "the last entry of every tensor 0": "grads.vector[[part.stop - 1 for part in grads.slices.values()]] = 0",
+        "multiplied by 0.9 where a norm exceeds 1": (
+            "grads.vector[:] *= 0.9 if np.linalg.norm(grads.vector) > 1 else 1"
+        ),
+        "rounded to float32": "grads.vector[:] = grads.vector.astype(np.float32)",
+    }.items()
+}
+"""What `tests/gate_score.py` does to the gradient besides, at the end of the backward pass."""
+
 FAULTS = {
     f"{part}: {name}": edits
     for part, faults in (
