@@ -343,7 +343,7 @@ AROUND_THE_CELLS: dict[str, Edits] = {
         }
     },
     "c left out": {
-        WINDOW: {'np.add(self._o, params["c"], out=self._o)': "self._o"},
+        WINDOW: {'np.add(self.o, params["c"], out=self.o)': "self.o"},
         NETWORK: {'np.dot(window.ones, do, out=grads["c"])': 'grads["c"][...] = 0'},
     },
     "the loss summed over the streams": {
@@ -354,7 +354,7 @@ AROUND_THE_CELLS: dict[str, Edits] = {
         }
     },
     "the loss as the mean over the time steps": {
-        WINDOW: {".sum() / self._B": ".sum() / len(o)", "do, B = self._o, self._B": "do, B = self._o, len(self._o)"}
+        WINDOW: {".sum() / self._B": ".sum() / len(o)", "do, B = self.o, self._B": "do, B = self.o, len(self.o)"}
     },
     "o not shifted by its maximum": {WINDOW: {"np.subtract(o, o.real.max(axis=1, keepdims=True), out=o)": ""}},
     "dropout left out": {
