@@ -1,16 +1,13 @@
 """gradcheck: a gate. No training on a gradient that is not the gradient of the loss."""
 
 import math
-import multiprocessing
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from charloom.adapters.command import blas_threads, require_memory, stage_main, start_worker
+from charloom.adapters.command import blas_threads, process_pool, require_memory, stage_main
 from charloom.adapters.configuration import Config
 from charloom.adapters.files import artifacts, corpus
 from charloom.core import gradcheck
@@ -30,7 +27,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
     rng = np.random.default_rng(config.seed)
     network = _network(config, len(text.vocabulary))
     window = _window(network, text.train_ids, options.seq_length, options.batch_size, rng)
-    with blas_threads(1), _pool_map(options.workers) as map:
+    with blas_threads(1), process_pool(options.workers) as map:
         network.initialize(config.model.init_scale, rng=rng)
         initial = gradcheck.check(network, window, options.step, options.threshold, map=map)
         sweep = gradcheck.step_sweep(network, window, rng=rng, map=map)
@@ -76,16 +73,6 @@ def _window(network: Network, ids: Ids, T: int, B: int, rng: np.random.Generator
     streams = np.stack([ids[b * T : b * T + T + 1] for b in range(B)], axis=1)  # (T + 1, B)
     state = rng.uniform(-0.5, 0.5, network.zero_state(B).shape)
     return gradcheck.Window(streams[:-1], streams[1:], state)
-
-
-@contextmanager
-def _pool_map(workers: int) -> Iterator[gradcheck.Map]:
-    """A `map` over a pool of processes, or the plain one for a single worker."""
-    if workers == 1:
-        yield map
-        return
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=start_worker) as pool:
-        yield pool.map
 
 
 def _rows(errors: Mapping[str, MethodErrors]) -> Iterator[ErrorRow]:
