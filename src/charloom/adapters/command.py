@@ -127,9 +127,11 @@ def process_pool(workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
         return
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=start_worker) as pool:
 
-        def pool_map(*arguments: Any) -> Iterable[Any]:
+        def pool_map(function: Callable[..., Any], *iterables: Iterable[Any]) -> Iterator[Any]:
             with signals.starting_processes():  # as many as there are tasks for
-                return pool.map(*arguments)
+                futures = [pool.submit(function, *arguments) for arguments in zip(*iterables, strict=True)]
+            # The pool's own `map` cancels what an exception leaves, and a broken pool with cancelled tasks fails.
+            return (future.result() for future in futures)
 
         try:
             yield pool_map
