@@ -146,7 +146,7 @@ SIGNALS = tuple(
         f"{signum.name} ends any command with exit code {128 + signum}, and the same again goes on",
         partial(end_by_signal, signum),
         tries=200,
-        short=3,
+        short=2,
     )
     for signum in (signal.SIGTERM, signal.SIGINT)
 )

@@ -86,8 +86,8 @@ def received() -> int:
 
 
 def check() -> None:
-    """Raise Interrupted if a signal has come."""
-    if _State.received:
+    """Raise Interrupted if a signal has come in the block `raising`."""
+    if _State.raises and _State.received:
         raise Interrupted(_State.received)
 
 
@@ -166,7 +166,7 @@ def _receive(signum: int, frame: FrameType | None) -> None:
             os._exit(128 + _State.received)
         if first:
             signal.setitimer(signal.ITIMER_REAL, *[_SECONDS_UNTIL_RAISED_AGAIN] * 2)
-    if _State.raises and not _State.held_back and not _is_being_handled():
+    if not _State.held_back and not _is_being_handled():
         check()
 
 
