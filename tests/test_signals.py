@@ -253,7 +253,7 @@ def test_a_killed_process_of_a_pool_is_an_error_of_one_line(capsys: pytest.Captu
             list(map_over_pool(kill_own_process, range(20)))
 
     assert exit_code(work) == EnvironmentFault.exit_code
-    assert capsys.readouterr().err.startswith("charloom: error: a process of the pool has ended")
+    assert capsys.readouterr().err.startswith("charloom: error: a worker process has ended")
     assert active_children() == []
 
 

@@ -139,7 +139,9 @@ def process_pool(workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
             for process in multiprocessing.active_children():
                 process.kill()
             if isinstance(error, BrokenProcessPool):
-                raise EnvironmentFault("a process of the pool has ended; is memory short? Try again") from None
+                raise EnvironmentFault(
+                    "a worker process has ended; try again, with fewer workers if memory is short"
+                ) from None
             raise
 
 
@@ -164,12 +166,12 @@ def _prepare_streams() -> None:
 def _finish_stdout() -> None:
     """Write what is still to be written, or discard it where nobody reads it: the process ends in any case."""
     with suppress(OSError):
-        descriptor = sys.stdout.fileno()
+        descriptor, lost = sys.stdout.fileno(), False
         os.set_blocking(descriptor, False)
         try:
             sys.stdout.flush()
         except OSError:
-            os.set_blocking(descriptor, True)
+            lost = True
+        os.set_blocking(descriptor, True)
+        if lost:
             os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
-        else:
-            os.set_blocking(descriptor, True)

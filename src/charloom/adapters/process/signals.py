@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from types import FrameType
 from typing import Any, NoReturn
@@ -162,7 +162,8 @@ def _receive(signum: int, frame: FrameType | None) -> None:
             _State.received, _State.received_at = signum, time.monotonic()
         late = time.monotonic() - _State.received_at > _SECONDS_UNTIL_IMPATIENT
         if late or (first and not _State.raises):
-            os.write(2, f"charloom: error: {Interrupted(_State.received)}\n".encode())
+            with suppress(OSError):
+                os.write(2, f"charloom: error: {Interrupted(_State.received)}\n".encode())
             os._exit(128 + _State.received)
         if first:
             signal.setitimer(signal.ITIMER_REAL, *[_SECONDS_UNTIL_RAISED_AGAIN] * 2)
