@@ -1,16 +1,13 @@
 """gradcheck: a gate. No training on a gradient that is not the gradient of the loss."""
 
 import math
-import multiprocessing
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from charloom.adapters.command import blas_threads, require_memory, stage_main, start_worker
+from charloom.adapters.command import blas_threads, process_pool, require_memory, stage_main
 from charloom.adapters.configuration import Config
 from charloom.adapters.files import artifacts, corpus
 from charloom.adapters.progress import counted
@@ -37,7 +34,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
     sampled = None if full else options.entries
     whole = _window(config, network, text.train_ids, rng)
     checks, problems, notes = {}, [], []
-    with blas_threads(1), _pool_map(options.workers) as plain_map, counted(plain_map, "gradient check") as map:
+    with blas_threads(1), process_pool(options.workers) as plain_map, counted(plain_map, "gradient check") as map:
         for weights in ("initial", "large"):
             _initialize(config, network, weights, rng)
             part = gradcheck.well_conditioned(network, whole, options.threshold, rng=rng)
@@ -118,16 +115,6 @@ def _window(config: Config, network: Network, ids: Ids, rng: np.random.Generator
     dropout = Dropout(config.model.dropout_by_layer(), (config.seed,))
     masks = dropout.masks((T * B, network.hidden_size), np.float64)
     return gradcheck.Window(streams[:-1], streams[1:], state, masks)
-
-
-@contextmanager
-def _pool_map(workers: int) -> Iterator[gradcheck.Map]:
-    """A `map` over a pool of processes, or the plain one for a single worker."""
-    if workers == 1:
-        yield map
-        return
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=start_worker) as pool:
-        yield pool.map
 
 
 def _rows(errors: Mapping[str, MethodErrors]) -> Iterator[ErrorRow]:
