@@ -1,5 +1,6 @@
 """Every promise, in the order of the table in docs/reliability.md."""
 
+from tests.torture import dvc_recovery, kills, same_everywhere, soak
 from tests.torture.promise import Promise
 
-PROMISES: tuple[Promise, ...] = ()
+PROMISES: tuple[Promise, ...] = (*kills.PROMISES, *dvc_recovery.PROMISES, *same_everywhere.PROMISES, *soak.PROMISES)
