@@ -1,11 +1,13 @@
 """The same bytes whatever surrounds the process: clock, time zone, locale, hash seed, threads, folders, permissions."""
 
+import ctypes
 import os
 import random
 import shutil
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from tests.project import ROOT, Project
 from tests.torture.promise import Promise
@@ -14,6 +16,7 @@ SMALL = (
     *("preset=smoke", "tracking=off", "model.hidden_size=8", "train.steps=100", "train.validate_every=50"),
     *("train.sample_every=50", "gradcheck.hidden_size=3", "gradcheck.seq_length=3", "synthesize.length=50"),
 )
+_PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE = 24, 1
 STAGES = ("prepare", "gradcheck", "train", "synthesize", "plot", "track")
 FOLDERS = ("a project", "Übungen zu Sprachmodellen", "проект", "計画 1", "it's $HOME; `x` & more")
 ZONES = ("UTC", "Asia/Kathmandu", "America/St_Johns", "Pacific/Apia", "XYZ+11:59")
@@ -86,10 +89,16 @@ def whatever_surrounds_it(seed: int, folder: Path) -> None:
 def run(project: Project, cwd: Path, variables: dict[str, str]) -> dict[str, bytes]:
     """The files of every stage, from the experiment run in `cwd`."""
     out = f"out={os.path.relpath(project.root / 'results', cwd)}"
-    ended = project.python("-m", "charloom.experiment", *SMALL, out, cwd=cwd, variables=variables)
+    options: dict[str, Any] = {"cwd": cwd, "variables": variables, "preexec_fn": obey_permissions}
+    ended = project.python("-m", "charloom.experiment", *SMALL, out, **options)
     assert ended.code == 0, ended.errors
     assert "Traceback" not in ended.errors
     return {name: content for stage in STAGES for name, content in project.files(f"results/{stage}").items()}
+
+
+def obey_permissions() -> None:
+    """Let root, too, be refused what a file's permissions refuse, from the next program on."""
+    ctypes.CDLL(None).prctl(_PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE)
 
 
 def set_writable(folder: Path, writable: bool) -> None:
