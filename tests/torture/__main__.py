@@ -17,9 +17,7 @@ import os
 import platform
 import re
 import sys
-import tempfile
 import threading
-import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -61,26 +59,16 @@ def read(path: Path) -> Outcomes:
     return outcomes
 
 
-def attempt(promise: Promise, seed: int) -> str:
-    """Make one attempt; what was found where the promise is broken, "" where it holds."""
-    with tempfile.TemporaryDirectory(prefix="charloom-torture-", ignore_cleanup_errors=True) as folder:
-        try:
-            promise.attempt(seed, Path(folder))
-        except Exception:  # an attempt that cannot even be made is no promise kept
-            return traceback.format_exc(limit=-3)
-    return ""
-
-
 class Attempts(threading.local):
     """Attempts in a process of this thread's own, which may die of one of them and is then replaced."""
 
     pool: ProcessPoolExecutor | None = None
 
     def make(self, promise: Promise, seed: int) -> str:
-        """As `attempt`."""
+        """What `Promise.find` returns."""
         self.pool = self.pool or ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
         try:
-            return self.pool.submit(attempt, promise, seed).result()
+            return self.pool.submit(promise.find, seed).result()
         except BrokenProcessPool:
             self.pool = None
             return "the process in which it was tried has died\n"

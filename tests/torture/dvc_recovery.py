@@ -12,7 +12,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -71,9 +72,10 @@ def create(folder: Path) -> Project:
     return Project(folder)
 
 
-def start_repro(project: Project) -> subprocess.Popen[str]:
-    """Start `dvc repro` in a process group of its own."""
-    return subprocess.Popen(
+@contextmanager
+def repro(project: Project) -> Iterator[subprocess.Popen[str]]:
+    """A `dvc repro` that has started, in a process group of its own, of which nothing is left after the block."""
+    process = subprocess.Popen(
         [sys.executable, "-m", "dvc", "repro"],
         cwd=project.root,
         env=clean_environment(
@@ -87,26 +89,28 @@ def start_repro(project: Project) -> subprocess.Popen[str]:
         encoding="utf-8",
         start_new_session=True,
     )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 def interrupted(seed: int, folder: Path) -> None:
     """Send a signal at a moment of the pipeline that the seed chooses; then one `dvc repro` must finish it."""
-    rng = random.Random(seed)
     signum, target = SIGNALS[seed % 3], TARGETS[seed // 3 % 3]
     expected, locked, seconds = _undisturbed()
     project = create(folder / "a project")
-    process = start_repro(project)
-    time.sleep(rng.random() * seconds)
-    send(signum, target, process)
-    # Not all of its output: a stage that outlives DVC holds the other end, and is part of the attempt.
-    process.wait(TIMEOUT)
-    left = lock(project)
-    partial = {stage: entry for stage, entry in left.items() if entry != locked[stage]}
+    with repro(project) as process:
+        time.sleep(random.Random(seed).random() * seconds)
+        send(signum, target, process)
+        process.wait(TIMEOUT)  # for DVC alone: a stage that it may have left must not hinder the recovery
+        partial = {stage: entry for stage, entry in lock(project).items() if entry != locked[stage]}
+        with repro(project) as recovery:
+            output, _ = recovery.communicate(timeout=TIMEOUT)
     assert not partial, f"after {signum.name} to {target}, dvc.lock holds what is not whole: {partial}"
-    recovery = start_repro(project)
-    output, _ = recovery.communicate(timeout=TIMEOUT)
     assert recovery.returncode == 0, f"after {signum.name} to {target}:\n{output}"
-    process.communicate(timeout=TIMEOUT)
     assert lock(project) == locked
     assert project.files("artifacts") == expected
     assert_cache_is_whole(project)
@@ -164,8 +168,8 @@ def _undisturbed() -> tuple[dict[str, bytes], dict[str, Any], float]:
     with TemporaryDirectory() as folder:
         project = create(Path(folder) / "a project")
         began = time.monotonic()
-        process = start_repro(project)
-        output, _ = process.communicate(timeout=TIMEOUT)
+        with repro(project) as process:
+            output, _ = process.communicate(timeout=TIMEOUT)
         assert process.returncode == 0, output
         return project.files("artifacts"), lock(project), time.monotonic() - began
 
