@@ -87,13 +87,13 @@ Files = dict[str, bytes]
 def prepare(folder: Path) -> Project:
     """A project with a prepared corpus in this folder."""
     project = Project.create(folder / "a project")
-    options = {"encoding": "utf-8", "newline": "universal", "validation_fraction": 0.1}
-    corpus.prepare(project.corpus, project.root / "artifacts/prepare", **options)  # type: ignore[arg-type]
+    out = project.root / "artifacts/prepare"
+    corpus.prepare(project.corpus, out, encoding="utf-8", newline="universal", validation_fraction=0.1)
     return project
 
 
 def start(project: Project, last: int, overrides: tuple[str, ...]) -> Popen[str]:
-    """Start train and synthesize, which kill themselves before the `last` of the calls within saves."""
+    """Start train and synthesize; `last` is the script's first argument."""
     script = project.script("stages.py", _STAGES)
     return project.start(script, str(last), "out=artifacts", *overrides)
 
@@ -137,7 +137,7 @@ def assert_whole(project: Project) -> None:
         if artifact in (artifacts.MODEL, artifacts.BEST_MODEL):
             models.load(inp / artifact.name)
         else:
-            artifact.read(inp)  # type: ignore[attr-defined]  # each of the stages that run here has it
+            artifact.read(inp)  # type: ignore[attr-defined]  # all but models and figures have it
 
 
 def assert_goes_on_to(expected: Files, project: Project, overrides: tuple[str, ...]) -> None:
@@ -159,12 +159,11 @@ def draw_overrides(rng: random.Random) -> tuple[str, ...]:
         f"optimizer={rng.choice(['adagrad', 'rmsprop', 'adam', 'adamw', 'sgd'])}",
         f"optimizer.schedule={rng.choice(['constant', 'linear', 'cosine', 'steps'])}",
         f"model.dtype={rng.choice(['float64', 'float32'])}",
-        *(
-            f"model.layers={layers}",
-            f"model.dropout={0.2 * (layers - 1)}",
-            f"model.output_dropout={rng.choice([0, 0.1])}",
-        ),
-        *(f"train.batch_size={streams}", f"train.workers={workers}"),
+        f"model.layers={layers}",
+        f"model.dropout={0.2 * (layers - 1)}",
+        f"model.output_dropout={rng.choice([0, 0.1])}",
+        f"train.batch_size={streams}",
+        f"train.workers={workers}",
     )
 
 
