@@ -272,14 +272,15 @@ def damage(path: Path, rng: random.Random) -> None:
 
 PROMISES = (
     Promise(
-        "kill -9 at any moment of a training, any cell and optimizer, its saves, validations and samples aimed at: "
-        "no broken file, and the same bytes in the end",
+        "kill -9 at any moment of a training, most of them within saves, validations and samples: no broken file, the "
+        "same bytes in the end",
         killed_at_any_moment,
         tries=200,
         short=2,
     ),
     Promise(
-        "kill -9 before any call that writes, moves or removes a file, half of them a checkpoint's: the same",
+        "kill -9 before a call that writes, moves or removes a file, half of them a checkpoint's: no broken file, the "
+        "same bytes in the end",
         killed_before_a_call,
         tries=100,
         short=1,
