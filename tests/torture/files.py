@@ -280,7 +280,7 @@ def _fill_the_disk(seed: int, folder: Path) -> None:
 
 
 _REFUSED = "is refused in one line, or the file is read as it was"
-FILES = (
+PROMISES = (
     Promise(f"a flipped bit in a file {_REFUSED}", _damage(_flip_a_bit), 10_000, 60),
     Promise(f"a file cut short {_REFUSED}", _damage(_cut), 1_000, 20),
     Promise(f"a zeroed page in a file {_REFUSED}", _damage(_zero_a_page), 1_000, 20),
