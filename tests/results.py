@@ -11,7 +11,7 @@ import yaml
 
 from charloom.adapters import tracking
 from charloom.adapters.configuration import Config, TrackingConfig
-from charloom.adapters.files import artifacts
+from charloom.adapters.files import artifacts, parameters
 from charloom.adapters.files.formats import Artifact
 from charloom.core.common.records import (
     ErrorRow,
@@ -57,7 +57,7 @@ def enter_project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def named_artifacts() -> list[Artifact]:
     """Every file that the schema of the stages' files names."""
     single = [value for value in vars(artifacts).values() if isinstance(value, Artifact)]
-    return [*single, *artifacts.FIGURES.values()]
+    return [*single, *artifacts.FIGURES.values(), *artifacts.PARAMETERS.values()]
 
 
 def make_config(tracking: TrackingConfig | None = None, *, learning_rate: float = 0.1) -> Config:
@@ -68,9 +68,16 @@ def make_config(tracking: TrackingConfig | None = None, *, learning_rate: float 
     return Config.model_validate(values | {"inp": "artifacts", "out": "outputs"})
 
 
+def set_parameters(config: Config, inp: Path) -> None:
+    """Have every stage of a result made with these parameters."""
+    for stage in artifacts.PARAMETERS:
+        parameters.write(stage, config.stage_parameters(stage), inp, inp / stage)
+
+
 def record(config: Config, inp: Path, **parent: str | None) -> tracking.Recorded:
-    """Record a result in MLflow, where tracking is on."""
-    recorded = tracking.record(config, inp, tracking.hash_result(config, inp), **parent)
+    """Record a result, as one that was made with these parameters, in MLflow, where tracking is on."""
+    set_parameters(config, inp)
+    recorded = tracking.record(config.tracking, inp, tracking.hash_result(inp), **parent)
     assert recorded is not None
     return recorded
 
@@ -86,6 +93,7 @@ def make_result(folder: Path) -> Path:
     for figure in artifacts.FIGURES.values():
         figure.write_bytes(folder / "plot", PNG)
     artifacts.REPORT.write_bytes(folder / "plot", b"<!doctype html><title>report</title><p>All of it.</p>")
+    set_parameters(make_config(), folder)
     return folder
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from charloom.adapters.command import blas_threads, require_memory, stage_main, start_worker
 from charloom.adapters.configuration import Config
-from charloom.adapters.files import artifacts, corpus
+from charloom.adapters.files import artifacts, corpus, parameters
 from charloom.core import gradcheck
 from charloom.core.common.errors import DataError, GradientError
 from charloom.core.common.records import ErrorRow, GradientErrors, MethodErrors
@@ -50,6 +50,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
     artifacts.ERRORS.write(out, found)
     artifacts.ERROR_TABLE.write(out, list(_rows(errors)))
     artifacts.STEP_SWEEP.write(out, sweep)
+    parameters.write("gradcheck", config.stage_parameters("gradcheck"), inp, out)
     print(gradcheck.table(errors))
     if problems:
         raise GradientError("the gradient is wrong: " + "; ".join(problems))

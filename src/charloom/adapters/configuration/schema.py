@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
+from charloom.adapters.configuration.plain import NO_SECRET, holds_secret
+
 Natural = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -45,6 +47,8 @@ def _only_prompt(prime_file: str | None, info: ValidationInfo) -> str | None:
 
 
 def _server_address(uri: str | None, info: ValidationInfo) -> str | None:
+    if uri and holds_secret(uri):
+        raise ValueError(NO_SECRET)
     if info.data.get("mode") == "server" and not (uri or os.environ.get("MLFLOW_TRACKING_URI")):
         raise ValueError("must be the server's address; try http://127.0.0.1:5000, or set MLFLOW_TRACKING_URI")
     return uri
@@ -151,8 +155,8 @@ class TrackingConfig(_Section):
     experiment: Text
 
 
-class Config(_Section):
-    """All that a stage takes from outside, checked; `inp` and `out` are the folders that it reads and writes."""
+class Parameters(_Section):
+    """What shapes a result."""
 
     seed: Natural
     kernels: Literal["portable", "native"]
@@ -162,14 +166,44 @@ class Config(_Section):
     train: TrainConfig
     gradcheck: GradcheckConfig
     synthesize: SynthesizeConfig
+
+    def parameters(self) -> dict[str, Any]:
+        """The parameters as nested plain values."""
+        return self.model_dump(include=set(Parameters.model_fields))
+
+    def stage_parameters(self, stage: str) -> dict[str, Any]:
+        """The parameters that a stage reads, by dotted key."""
+        names = STAGE_PARAMETERS[stage]
+        return {
+            key: value
+            for key, value in flatten(self.parameters()).items()
+            if any(f"{key}.".startswith(f"{name}.") for name in names)
+        }
+
+
+class Config(Parameters):
+    """All that a stage takes from outside, checked; `inp` and `out` are the folders that it reads and writes."""
+
     tracking: TrackingConfig
     inp: Text
     out: Text
 
-    def parameters(self) -> dict[str, Any]:
-        """What shapes the result, as nested plain values: all but `tracking`, `inp` and `out`."""
-        return self.model_dump(exclude={"tracking", "inp", "out"})
 
+# The keys and whole sections that shape the result of each stage; dvc.yaml lists the same under `params:`.
+STAGE_PARAMETERS = {
+    "prepare": ("data",),
+    "gradcheck": (
+        "seed",
+        "kernels",
+        "model.cell",
+        "model.hidden_size",
+        "model.init_scale",
+        "model.layers",
+        "gradcheck",
+    ),
+    "train": ("seed", "kernels", "model", "optimizer", "train"),
+    "synthesize": ("kernels", "data.encoding", "data.newline", "synthesize"),
+}
 
 SECTIONS: dict[str, type[BaseModel]] = {
     name: field.annotation

@@ -23,4 +23,9 @@ QUALITY = Json("synthesize/metrics.json", records.Quality)
 FIGURES = {name: Artifact(f"plot/{name}.png") for name in ("loss", "gradcheck", "step_sweep", "samples")}
 REPORT = Artifact("plot/report.html")
 
+PARAMETERS = {
+    stage: Json(f"{stage}/parameters.json", records.ParameterValues)
+    for stage in ("prepare", "gradcheck", "train", "synthesize")
+}
+
 RESULT = Json("track/result.json", records.Result)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+ParameterValues = dict[str, bool | int | float | str | None]  # by dotted key, such as "model.cell"
+
 
 @dataclass(frozen=True)
 class Summary:

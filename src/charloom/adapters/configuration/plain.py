@@ -1,0 +1,86 @@
+"""What params.yaml, the files of conf/'s groups and the command line may hold: values, no code and no secrets.
+
+Hydra instantiates what a configuration names, and saves it. So this is looked at before Hydra reads anything.
+conf/config.yaml, which composes, is trusted like code.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import yaml
+
+from charloom.core.common.errors import ConfigError
+
+_HYDRAS = {"hydra", "defaults", "<<"}  # with `<<`, what stands deeper would be at the top
+_HEADER = re.compile(r"\s*#\s*@(?!package +_global_\s*$)")
+# An address with a user name, a password or a query; after three slashes, as in sqlite:///, there is a path alone.
+_SECRET = re.compile(r"://[^/].*[@?]", re.DOTALL)
+_SECRET_KEY = re.compile("password|secret|token", re.IGNORECASE)
+NO_SECRET = (
+    "must hold no user name, password or query, since it is saved with every result; "
+    "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment"
+)
+
+
+def holds_secret(uri: str) -> bool:
+    """Whether an address may hold more than where something is.
+
+    >>> [holds_secret(uri) for uri in ("http://host:5000", "http://me:pass@host", "sqlite:///a@b/mlflow.db")]
+    [False, True, False]
+    """
+    return bool(_SECRET.search(uri))
+
+
+def require_no_secrets(arguments: Iterable[str]) -> None:
+    """Raise ConfigError, which quotes nothing, where an argument of the command line holds a secret."""
+    for argument in arguments:
+        key, _, _ = argument.partition("=")
+        if _SECRET_KEY.search(key):
+            raise ConfigError("a password, secret or token must stand in the environment, not on the command line")
+        if "uri" in argument and holds_secret(argument):
+            raise ConfigError(f"tracking.uri {NO_SECRET}")
+
+
+def require_plain_values(root: Path) -> None:
+    """Raise ConfigError where a file in the project at `root` could do more than give a key a value."""
+    groups = [path.name for path in (root / "conf").iterdir() if path.is_dir()]
+    folders = [folder / group for folder in (root / "conf", root) for group in groups]
+    for path in (root / "params.yaml", *(path for folder in folders for path in sorted(folder.rglob("*.yaml")))):
+        name, text = path.relative_to(root), path.read_text(encoding="utf-8")
+        for number, line in enumerate(text.splitlines(), 1):
+            if _HEADER.match(line):
+                raise ConfigError(f"{name}, line {number}: the only header may be '# @package _global_', got {line!r}")
+        try:
+            nodes = _nodes(yaml.compose(text, yaml.SafeLoader))
+        except RecursionError:
+            raise ConfigError(f"{name} must hold sections of keys, got deeper ones") from None
+        for node in nodes:
+            if problem := _problem(node):
+                raise ConfigError(f"{name}, line {node.start_mark.line + 1}: {problem}")
+
+
+def _nodes(top: yaml.Node | None) -> Iterator[yaml.Node]:
+    """Every node once, however often an alias names it."""
+    waiting, seen = [top] if top else [], set[int]()
+    while waiting:
+        node = waiting.pop()
+        if id(node) not in seen:
+            seen.add(id(node))
+            yield node
+            if isinstance(node, yaml.MappingNode):
+                waiting += [part for pair in node.value for part in pair]
+            elif isinstance(node, yaml.SequenceNode):
+                waiting += node.value
+
+
+def _problem(node: yaml.Node) -> str | None:
+    if isinstance(node, yaml.ScalarNode) and "${" in node.value:
+        return "a value must be written out, got an interpolation; give it on the command line, or a prompt in a file"
+    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+        if key.value in _HYDRAS or key.value[:1] == "_":
+            advice = "settings of Hydra's own belong to conf/config.yaml or the command line"
+            return f"a key must be one that params.yaml lists, got {key.value!r}; {advice}"
+        if key.value == "uri" and isinstance(value, yaml.ScalarNode) and holds_secret(value.value):
+            return f"tracking.uri {NO_SECRET}"
+    return None
