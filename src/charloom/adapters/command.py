@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn, TextIO, cast
 
 import numpy as np
 import psutil
@@ -24,6 +24,7 @@ from threadpoolctl import threadpool_limits
 from charloom.adapters import kernels
 from charloom.adapters.configuration import Config, load
 from charloom.core.common.errors import CharloomError, EnvironmentFault
+from charloom.core.common.formatting import in_one_line, visible
 
 _PR_SET_PDEATHSIG = 1
 _HELP = """Arguments are keys of params.yaml with their values, such as model.hidden_size=200, and preset=smoke,
@@ -68,7 +69,7 @@ def exit_code(work: Callable[[], None]) -> int:
         end_with_parent()  # a DVC that is ended by a signal would leave this stage running
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _interrupt)
-    _prepare_stdout()
+    prepare_output()
     try:
         work()
         sys.stdout.flush()  # while an error can still be caught; at the interpreter's end it would be a traceback
@@ -83,7 +84,7 @@ def exit_code(work: Callable[[], None]) -> int:
     except (OSError, MemoryError) as error:
         _finish_stdout()
         failure = environment_fault(error)
-    print(f"charloom: error: {failure}", file=sys.stderr)
+    print(f"charloom: error: {in_one_line(str(failure))}", file=sys.stderr)
     return failure.exit_code
 
 
@@ -157,12 +158,34 @@ def start_worker(threads: int = 1) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _prepare_stdout() -> None:
-    """Let neither the terminal's encoding nor a closed output end the work."""
+class _Visible:
+    """A stream whose reader is a terminal: control characters in what is written are shown as escapes."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        # A progress bar returns to the start of its line; a carriage return elsewhere would overwrite what is shown.
+        start = "\r" if text.startswith("\r") else ""
+        return self._stream.write(start + visible(text[len(start) :]))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def prepare_output() -> None:
+    """Let neither the terminal's encoding nor a closed output end the work, nor a text give the terminal orders.
+
+    Standard output that is a file or a pipe gets every text as it is.
+    """
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as the process
     elif isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+        if sys.stdout.isatty():
+            sys.stdout = cast(TextIO, _Visible(sys.stdout))
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr = cast(TextIO, _Visible(sys.stderr))
 
 
 def _finish_stdout() -> None:
