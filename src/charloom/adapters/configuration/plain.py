@@ -48,16 +48,16 @@ def require_plain_values(root: Path) -> None:
     folders = [folder / group for folder in (root / "conf", root) for group in groups]
     for path in (root / "params.yaml", *(path for folder in folders for path in sorted(folder.rglob("*.yaml")))):
         name, text = path.relative_to(root), path.read_text(encoding="utf-8")
-        for number, line in enumerate(text.splitlines(), 1):
-            if _HEADER.match(line):
-                raise ConfigError(f"{name}, line {number}: the only header may be '# @package _global_', got {line!r}")
+        for place, header in enumerate(text.splitlines()):
+            if _HEADER.match(header):
+                must = "the only header may be '# @package _global_'"
+                raise ConfigError(f"{name}, line {place + 1}: {must}, got {header!r}")
         try:
             nodes = _nodes(yaml.compose(text, yaml.SafeLoader))
         except RecursionError:
             raise ConfigError(f"{name} must hold sections of keys, got deeper ones") from None
-        for node in nodes:
-            if problem := _problem(node):
-                raise ConfigError(f"{name}, line {node.start_mark.line + 1}: {problem}")
+        for line, problem in (found for node in nodes for found in _problems(node)):
+            raise ConfigError(f"{name}, line {line + 1}: {problem}")
 
 
 def _nodes(top: yaml.Node | None) -> Iterator[yaml.Node]:
@@ -74,13 +74,13 @@ def _nodes(top: yaml.Node | None) -> Iterator[yaml.Node]:
                 waiting += node.value
 
 
-def _problem(node: yaml.Node) -> str | None:
+def _problems(node: yaml.Node) -> Iterator[tuple[int, str]]:
     if isinstance(node, yaml.ScalarNode) and "${" in node.value:
-        return "a value must be written out, got an interpolation; give it on the command line, or a prompt in a file"
+        advice = "give it on the command line, or a prompt in a file"
+        yield node.start_mark.line, f"a value must be written out, got an interpolation; {advice}"
     for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
         if key.value in _HYDRAS or key.value[:1] == "_":
             advice = "settings of Hydra's own belong to conf/config.yaml or the command line"
-            return f"a key must be one that params.yaml lists, got {key.value!r}; {advice}"
+            yield key.start_mark.line, f"a key must be one that params.yaml lists, got {key.value!r}; {advice}"
         if key.value == "uri" and isinstance(value, yaml.ScalarNode) and holds_secret(value.value):
-            return f"tracking.uri {NO_SECRET}"
-    return None
+            yield key.start_mark.line, f"tracking.uri {NO_SECRET}"

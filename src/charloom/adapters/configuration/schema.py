@@ -17,7 +17,19 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 PositiveFraction = Annotated[float, Field(gt=0, le=1)]
-Text = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
+
+
+def _writable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeError:  # a lone surrogate: half of a character, or the name of a file that is not UTF-8
+        raise ValueError("must be text that UTF-8 can hold; write it without \\ud800 to \\udfff") from None
+    return text
+
+
+Text = Annotated[
+    str, BeforeValidator(lambda value: str(value) if type(value) is int else value), AfterValidator(_writable)
+]
 
 
 def _known(encoding: str) -> str:
