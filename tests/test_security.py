@@ -177,7 +177,7 @@ def test_secrets_of_the_environment_stand_in_nothing_that_is_written_or_said(pro
     place = {"MLFLOW_TRACKING_URI": "http://me:a-planted-uri@127.0.0.1:1/x?key=a-planted-query"}
     quick = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
     said = ""
-    for variables, overrides in (({}, ()), (place, ("-m", "seed=1,2"))):
+    for variables, overrides in (({}, ()), (place, ("-m", "seed=2"))):
         ended = project.python("-m", "charloom.experiment", *overrides, *SMALL, variables=secrets | quick | variables)
         said += ended.output + ended.errors
         if variables:
@@ -188,7 +188,7 @@ def test_secrets_of_the_environment_stand_in_nothing_that_is_written_or_said(pro
             assert ended.code == 0, ended.errors
     files = project.files()
     assert {"mlflow.db"} <= files.keys()
-    assert len([name for name in files if "/.hydra/" in name or name.endswith((".log", "sweep.csv"))]) > 8
+    assert len([name for name in files if "/.hydra/" in name or name.endswith((".log", "sweep.csv"))]) > 6
     written = b"\n".join([*files.values(), *(name.encode() for name in files), said.encode()])
     for secret in (*secrets.values(), "a-planted-uri", "a-planted-query"):
         assert secret.encode() not in written, secret

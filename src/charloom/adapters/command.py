@@ -159,14 +159,16 @@ def start_worker(threads: int = 1) -> None:
 
 
 class _Visible:
-    """A stream whose reader is a terminal: control characters in what is written are shown as escapes."""
+    """A stream to a terminal: control characters in what is written are shown as escapes.
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    `returns` lets a carriage return at the start of what is written through: a progress bar rewrites its line.
+    """
+
+    def __init__(self, stream: TextIO, *, returns: bool = False) -> None:
+        self._stream, self._returns = stream, returns
 
     def write(self, text: str) -> int:
-        # A progress bar returns to the start of its line; a carriage return elsewhere would overwrite what is shown.
-        start = "\r" if text.startswith("\r") else ""
+        start = "\r" if self._returns and text.startswith("\r") else ""
         return self._stream.write(start + visible(text[len(start) :]))
 
     def __getattr__(self, name: str) -> Any:
@@ -185,7 +187,7 @@ def prepare_output() -> None:
         if sys.stdout.isatty():
             sys.stdout = cast(TextIO, _Visible(sys.stdout))
     if isinstance(sys.stderr, io.TextIOWrapper):
-        sys.stderr = cast(TextIO, _Visible(sys.stderr))
+        sys.stderr = cast(TextIO, _Visible(sys.stderr, returns=True))
 
 
 def _finish_stdout() -> None:
