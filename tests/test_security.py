@@ -75,6 +75,7 @@ _EVIL = "{x: {_target_: builtins.open, file: ran, mode: w}}"
         ("params.yaml", f"defaults: [hydra/callbacks: evil]\ncallbacks: {_EVIL}", 84),
         ("params.yaml", f"stash: {{stashed: &x {{hydra: {{callbacks: {_EVIL}}}}}}}\n<<: *x", 85),
         ("params.yaml", f"plain: &x {_EVIL}", 84),
+        ("params.yaml", f"? [a]\n: {_EVIL}", 85),
         ("params.yaml", "data2: ${oc.env:HOME}", 84),
         ("params.yaml", "data2: {a: ['${${seed}:HOME}']}", 84),
         ("conf/preset/evil.yaml", f"# @package hydra.callbacks\n{_EVIL[1:-1]}", 1),
@@ -100,7 +101,9 @@ def test_a_file_that_does_more_than_give_values_is_refused_with_its_line(
 
 def test_nested_brackets_by_the_thousand_are_refused(workspace: Path) -> None:
     (workspace / "params.yaml").write_text(f"seed: {'[' * 5000}{']' * 5000}\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"params\.yaml must hold sections of keys, got deeper ones"):
+    with pytest.raises(
+        ConfigError, match=r"params\.yaml, line 1: a file must hold sections of keys, got many more levels"
+    ):
         load()
 
 

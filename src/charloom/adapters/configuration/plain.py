@@ -47,17 +47,33 @@ def require_plain_values(root: Path) -> None:
     groups = [path.name for path in (root / "conf").iterdir() if path.is_dir()]
     folders = [folder / group for folder in (root / "conf", root) for group in groups]
     for path in (root / "params.yaml", *(path for folder in folders for path in sorted(folder.rglob("*.yaml")))):
-        name, text = path.relative_to(root), path.read_text(encoding="utf-8")
-        for place, header in enumerate(text.splitlines()):
-            if _HEADER.match(header):
-                must = "the only header may be '# @package _global_'"
-                raise ConfigError(f"{name}, line {place + 1}: {must}, got {header!r}")
+        for line, problem in _problems(path):
+            raise ConfigError(f"{path.relative_to(root)}, line {line + 1}: {problem}")
+
+
+def _problems(path: Path) -> Iterator[tuple[int, str]]:
+    """What is refused in a file, each with its line from 0."""
+    with path.open(encoding="utf-8") as file:
+        for line, text in enumerate(file):
+            if _HEADER.match(text):
+                yield line, f"the only header may be '# @package _global_', got {text.strip()!r}"
+        file.seek(0)
         try:
-            nodes = _nodes(yaml.compose(text, yaml.SafeLoader))
+            top = yaml.compose(file, yaml.SafeLoader)
         except RecursionError:
-            raise ConfigError(f"{name} must hold sections of keys, got deeper ones") from None
-        for line, problem in (found for node in nodes for found in _problems(node)):
-            raise ConfigError(f"{name}, line {line + 1}: {problem}")
+            yield 0, "a file must hold sections of keys, got many more levels"
+            return
+    for node in _nodes(top):
+        if isinstance(node, yaml.ScalarNode) and "${" in node.value:
+            advice = "give it on the command line, or a prompt in a file"
+            yield node.start_mark.line, f"a value must be written out, got an interpolation; {advice}"
+        for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+            name = str(key.value)  # of a list or a mapping, which OmegaConf refuses as a key, whatever
+            if name in _HYDRAS or name.startswith("_"):
+                advice = "settings of Hydra's own belong to conf/config.yaml or the command line"
+                yield key.start_mark.line, f"a key must be one that params.yaml lists, got {name!r}; {advice}"
+            if name == "uri" and isinstance(value, yaml.ScalarNode) and holds_secret(value.value):
+                yield key.start_mark.line, f"tracking.uri {NO_SECRET}"
 
 
 def _nodes(top: yaml.Node | None) -> Iterator[yaml.Node]:
@@ -72,15 +88,3 @@ def _nodes(top: yaml.Node | None) -> Iterator[yaml.Node]:
                 waiting += [part for pair in node.value for part in pair]
             elif isinstance(node, yaml.SequenceNode):
                 waiting += node.value
-
-
-def _problems(node: yaml.Node) -> Iterator[tuple[int, str]]:
-    if isinstance(node, yaml.ScalarNode) and "${" in node.value:
-        advice = "give it on the command line, or a prompt in a file"
-        yield node.start_mark.line, f"a value must be written out, got an interpolation; {advice}"
-    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
-        if key.value in _HYDRAS or key.value[:1] == "_":
-            advice = "settings of Hydra's own belong to conf/config.yaml or the command line"
-            yield key.start_mark.line, f"a key must be one that params.yaml lists, got {key.value!r}; {advice}"
-        if key.value == "uri" and isinstance(value, yaml.ScalarNode) and holds_secret(value.value):
-            yield key.start_mark.line, f"tracking.uri {NO_SECRET}"
