@@ -70,14 +70,14 @@ _EVIL = "{x: {_target_: builtins.open, file: ran, mode: w}}"
 @pytest.mark.parametrize(
     ("name", "text", "line"),
     [
-        ("params.yaml", f"hydra: {{callbacks: {_EVIL}}}", 84),
-        ("params.yaml", f'"\\x68ydra": {{callbacks: {_EVIL}}}', 84),
-        ("params.yaml", f"defaults: [hydra/callbacks: evil]\ncallbacks: {_EVIL}", 84),
-        ("params.yaml", f"stash: {{stashed: &x {{hydra: {{callbacks: {_EVIL}}}}}}}\n<<: *x", 85),
-        ("params.yaml", f"plain: &x {_EVIL}", 84),
-        ("params.yaml", f"? [a]\n: {_EVIL}", 85),
-        ("params.yaml", "data2: ${oc.env:HOME}", 84),
-        ("params.yaml", "data2: {a: ['${${seed}:HOME}']}", 84),
+        ("params.yaml", f"hydra: {{callbacks: {_EVIL}}}", 1),
+        ("params.yaml", f'"\\x68ydra": {{callbacks: {_EVIL}}}', 1),
+        ("params.yaml", f"defaults: [hydra/callbacks: evil]\ncallbacks: {_EVIL}", 1),
+        ("params.yaml", f"stash: {{stashed: &x {{hydra: {{callbacks: {_EVIL}}}}}}}\n<<: *x", 2),
+        ("params.yaml", f"plain: &x {_EVIL}", 1),
+        ("params.yaml", f"? [a]\n: {_EVIL}", 2),
+        ("params.yaml", "data2: ${oc.env:HOME}", 1),
+        ("params.yaml", "data2: {a: ['${${seed}:HOME}']}", 1),
         ("conf/preset/evil.yaml", f"# @package hydra.callbacks\n{_EVIL[1:-1]}", 1),
         ("conf/preset/evil.yaml", f"\n # @package  hydra\ncallbacks: {_EVIL}", 2),
         ("conf/preset/evil.yaml", f"# @package _global_\nhydra: {{callbacks: {_EVIL}}}", 2),
@@ -91,6 +91,7 @@ def test_a_file_that_does_more_than_give_values_is_refused_with_its_line(
     workspace: Path, name: str, text: str, line: int
 ) -> None:
     (workspace / name).parent.mkdir(parents=True, exist_ok=True)
+    line += len((workspace / name).read_text(encoding="utf-8").splitlines()) if (workspace / name).exists() else 0
     with (workspace / name).open("a", encoding="utf-8") as file:
         file.write(f"{text}\n")
     with pytest.raises(ConfigError, match=rf"^{name}, line {line}: ") as caught:
@@ -113,7 +114,7 @@ def test_a_hostile_params_yaml_runs_nothing_whatever_is_asked_for(project: Proje
         file.write(f"hydra: {{callbacks: {_EVIL}}}\n")
     before = project.files()
     ended = project.python("-m", "charloom.experiment", *arguments, *SMALL)
-    ended.assert_one_error(CONFIG, "params.yaml, line 84: a key must be one that params.yaml lists, got 'hydra'")
+    ended.assert_one_error(CONFIG, "params.yaml, line ", ": a key must be one that params.yaml lists, got 'hydra'")
     assert project.files() == before
 
 

@@ -1,6 +1,13 @@
 """Every promise, in the order of the table in docs/reliability.md."""
 
+from tests.torture import dvc_recovery, kills, same_everywhere, security, signals, soak
 from tests.torture.promise import Promise
-from tests.torture.security import SECURITY
 
-PROMISES: tuple[Promise, ...] = (*SECURITY,)
+PROMISES: tuple[Promise, ...] = (
+    *kills.PROMISES,
+    *signals.PROMISES,
+    *dvc_recovery.PROMISES,
+    *same_everywhere.PROMISES,
+    *soak.PROMISES,
+    *security.PROMISES,
+)

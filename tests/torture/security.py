@@ -63,4 +63,4 @@ def no_code_from_configuration(seed: int, folder: Path) -> None:
     shutil.rmtree(folder / "project")
 
 
-SECURITY = (Promise("no file of configuration runs code", no_code_from_configuration, tries=5_000, short=20),)
+PROMISES = (Promise("no file of configuration runs code", no_code_from_configuration, tries=5_000, short=20),)

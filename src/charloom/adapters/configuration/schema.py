@@ -91,6 +91,10 @@ class ModelConfig(_Section):
     init_scale: Positive
     dtype: Literal["float64", "float32"]
 
+    def dropout_by_layer(self) -> list[float]:
+        """The probability of each layer that an element of its output is left out."""
+        return [self.dropout] * (self.layers - 1) + [self.output_dropout]
+
 
 class OptimizerConfig(_Section):
     """The rule that turns a gradient into an update, and the schedule of its learning rate."""
@@ -135,6 +139,8 @@ class TrainConfig(_Section):
 class GradcheckConfig(_Section):
     """The window, the step size and the bounds of the gradient check."""
 
+    mode: Literal["auto", "full", "fast"]
+    entries: Count
     hidden_size: Count | None
     seq_length: Count
     batch_size: Count
@@ -204,15 +210,7 @@ class Config(Parameters):
 # The keys and whole sections that shape the result of each stage; dvc.yaml lists the same under `params:`.
 STAGE_PARAMETERS = {
     "prepare": ("data",),
-    "gradcheck": (
-        "seed",
-        "kernels",
-        "model.cell",
-        "model.hidden_size",
-        "model.init_scale",
-        "model.layers",
-        "gradcheck",
-    ),
+    "gradcheck": ("seed", "kernels", "model", "gradcheck"),
     "train": ("seed", "kernels", "model", "optimizer", "train"),
     "synthesize": ("kernels", "data.encoding", "data.newline", "synthesize"),
 }

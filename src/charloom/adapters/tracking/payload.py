@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from charloom.adapters import kernels
 from charloom.adapters.configuration import Parameters, flatten, from_recorded
 from charloom.adapters.files import artifacts, parameters
+from charloom.adapters.process import kernels
 from charloom.core.common.records import ErrorRow, HistoryRow, Result, Summary
 
 RESULT_TAG = "charloom.result"
