@@ -43,7 +43,7 @@ VALUES: dict[Artifact, Any] = {
     artifacts.METRICS: TrainingMetrics(200, 1, 60.0, 61.5, 2.4, 3.5, None, None, None, None, "steps"),
     artifacts.TEXT: "one\r\ntwo\u2028 é\n",
     artifacts.QUALITY: Quality(100, 20, 18, 12, 0.5, 7),
-    artifacts.RESULT: Result("ab12", {"train/model.npz": "cd34"}, {"seed": 1, "model": {"init_scale": 0.01}}),
+    artifacts.RESULT: Result("ab12", {"train/model.npz": "cd34"}),
 }
 every_file = pytest.mark.parametrize("file", VALUES, ids=lambda file: file.name)
 

@@ -4,23 +4,24 @@ from pathlib import Path
 
 from charloom.adapters import plots, report
 from charloom.adapters.command import stage_main
-from charloom.adapters.configuration import Config, flatten
-from charloom.adapters.files import artifacts
+from charloom.adapters.configuration import Config, flatten, from_recorded
+from charloom.adapters.files import artifacts, parameters
 from charloom.core.common.reference import REFERENCE
 
 
 def run(config: Config, inp: Path, out: Path) -> None:
-    """Draw the figures and the page into `out`, from the stage folders in `inp`.
+    """Draw the figures and the page into `out`, from the stage folders in `inp` and the parameters in them.
 
-    Raises StateError where a file of another stage is missing or damaged.
+    Raises StateError where a file of another stage is missing or damaged, or two stages disagree.
     """
+    made_with = from_recorded(parameters.read(inp), inp)
     summary, errors = artifacts.SUMMARY.read(inp), artifacts.ERRORS.read(inp)
     history, samples = artifacts.HISTORY.read(inp), artifacts.SAMPLES.read(inp)
-    is_plain = config.model.cell == "rnn" and config.model.layers == 1  # as the reference is
+    is_plain = made_with.model.cell == "rnn" and made_with.model.layers == 1  # as the reference is
     reference = REFERENCE if is_plain else {}
 
     figures = {
-        "loss": plots.loss(history, seq_length=config.train.seq_length, vocabulary_size=summary.vocabulary_size),
+        "loss": plots.loss(history, seq_length=made_with.train.seq_length, vocabulary_size=summary.vocabulary_size),
         "gradcheck": plots.gradient_errors(errors, reference=reference),
         "step_sweep": plots.step_sweep(artifacts.STEP_SWEEP.read(inp), step=errors.step),
         "samples": plots.samples(samples),
@@ -33,7 +34,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
         samples=samples,
         text=artifacts.TEXT.read(inp),
         quality=artifacts.QUALITY.read(inp),
-        parameters=flatten(config.parameters()),
+        parameters=flatten(made_with.parameters()),
         figures=figures,
     )
 

@@ -36,6 +36,11 @@ QUALITY = Json("synthesize/metrics.json", records.Quality)
 FIGURES = {name: Artifact(f"plot/{name}.png") for name in ("loss", "gradcheck", "step_sweep", "samples")}
 REPORT = Artifact("plot/report.html")
 
+PARAMETERS = {
+    stage: Json(f"{stage}/parameters.json", records.ParameterValues)
+    for stage in ("prepare", "gradcheck", "train", "synthesize")
+}
+
 RESULT = Json("track/result.json", records.Result)
 
 ALL: tuple[Artifact, ...] = (
@@ -43,6 +48,7 @@ ALL: tuple[Artifact, ...] = (
     *(ERRORS, ERROR_TABLE, STEP_SWEEP),
     *(MODEL, BEST_MODEL, HISTORY, SAMPLES, METRICS),
     *(TEXT, QUALITY),
+    *PARAMETERS.values(),
     *(*FIGURES.values(), REPORT),
     RESULT,
 )
