@@ -17,8 +17,8 @@ from charloom.adapters.files.work_folder import WorkFolder
 from charloom.adapters.process import signals
 from charloom.adapters.progress import Progress
 from charloom.core.common.errors import DataError, StateError, hint
-from charloom.core.network import Model, Network
-from charloom.core.training import OPTIMIZERS, SCHEDULES, Dropout, Optimizer, Training, WorkerPool, warm_up
+from charloom.core.network import Dropout, Model, Network
+from charloom.core.training import OPTIMIZERS, SCHEDULES, Optimizer, Training, WorkerPool, warm_up
 from charloom.stages.recorder import Recorder
 
 
@@ -91,8 +91,7 @@ def _network(config: Config, vocabulary_size: int) -> Network:
 
 def _training(config: Config, network: Network, text: corpus.Corpus, dropout_seed: np.random.SeedSequence) -> Training:
     model, options = config.model, config.train
-    probabilities = [model.dropout] * (model.layers - 1) + [model.output_dropout]
-    dropout = Dropout(probabilities, tuple(dropout_seed.generate_state(4).tolist()))
+    dropout = Dropout(model.dropout_by_layer(), tuple(dropout_seed.generate_state(4).tolist()))
     with hint(DataError, "give a longer text, or lower train.seq_length or train.batch_size"):
         return Training(
             network,

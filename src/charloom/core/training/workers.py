@@ -18,8 +18,7 @@ import numpy as np
 
 from charloom.core.common.errors import EnvironmentFault
 from charloom.core.common.types import Array, IntArray
-from charloom.core.network import Network
-from charloom.core.training.dropout import Dropout
+from charloom.core.network import Dropout, Network
 
 _CONTEXT = multiprocessing.get_context("spawn")
 
