@@ -30,6 +30,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
         errors=errors,
         reference=reference,
         metrics=artifacts.METRICS.read(inp),
+        warnings=artifacts.WARNINGS.read(inp),
         samples=samples,
         text=artifacts.TEXT.read(inp),
         quality=artifacts.QUALITY.read(inp),

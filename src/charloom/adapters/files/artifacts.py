@@ -15,6 +15,7 @@ MODEL = Artifact("train/model.npz")
 BEST_MODEL = Artifact("train/best.npz")
 HISTORY = Csv("train/history.csv", records.HistoryRow)
 SAMPLES = JsonLines("train/samples.jsonl", records.Sample)
+WARNINGS = JsonLines("train/warnings.jsonl", records.TrainingWarning)
 METRICS = Json("train/metrics.json", records.TrainingMetrics)
 
 TEXT = Text("synthesize/sample.txt")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import IO, Generic, TypeVar
+from typing import IO, Any, Generic, TypeVar
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -48,6 +48,17 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             os.fsync(folder)  # the new name, too, is on disk
         finally:
             os.close(folder)
+
+
+def to_json(value: Any, **options: Any) -> str:
+    """The plain `value` as JSON of the standard, with the `options` of `json.dumps`.
+
+    Raises StateError for an infinity or a NaN, which JSON does not have.
+    """
+    try:
+        return json.dumps(value, allow_nan=False, **options)
+    except ValueError as error:
+        raise StateError(f"all numbers in a JSON file must be finite ({error})") from None
 
 
 @dataclass(frozen=True)
@@ -141,7 +152,7 @@ class Json(Typed[T]):
     def write(self, out: Path, value: T) -> None:
         """Replace the value."""
         plain = self._adapter.dump_python(value)
-        self.write_bytes(out, (json.dumps(plain, indent=2 if isinstance(plain, dict) else None) + "\n").encode())
+        self.write_bytes(out, (to_json(plain, indent=2 if isinstance(plain, dict) else None) + "\n").encode())
 
 
 @dataclass(frozen=True)
@@ -154,7 +165,7 @@ class JsonLines(Typed[T]):
 
     def write(self, out: Path, values: Iterable[T]) -> None:
         """Replace the values."""
-        lines = (json.dumps(self._adapter.dump_python(value), ensure_ascii=False) + "\n" for value in values)
+        lines = (to_json(self._adapter.dump_python(value), ensure_ascii=False) + "\n" for value in values)
         self.write_bytes(out, "".join(lines).encode())
 
 

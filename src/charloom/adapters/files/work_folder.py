@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 
 from charloom.adapters.files import archive
-from charloom.adapters.files.formats import replacing
+from charloom.adapters.files.formats import replacing, to_json
 from charloom.core.common.errors import EnvironmentFault, StateError
 from charloom.core.common.types import Array
 
@@ -69,7 +69,7 @@ class WorkFolder:
     def save(self, arrays: Mapping[str, Array], values: Mapping[str, Any]) -> None:
         """Write a checkpoint and the history up to it; the last two checkpoints are kept."""
         with self._journal.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(row) + "\n" for row in self.history[self._written :])
+            file.writelines(to_json(row) + "\n" for row in self.history[self._written :])
             file.flush()
             os.fsync(file.fileno())
         self._written = len(self.history)
@@ -77,6 +77,11 @@ class WorkFolder:
         archive.save(path, "checkpoint", arrays, {**values, "rows": self._written})
         for old in self._checkpoints()[2:]:
             old.unlink()
+
+    @property
+    def last_checkpoint(self) -> Path | None:
+        """The newest checkpoint, damaged or not; None where there is none."""
+        return next(iter(self._checkpoints()), None)
 
     def resume(self) -> Saved | None:
         """The newest undamaged checkpoint, with `history` up to it; None where there are no checkpoints.

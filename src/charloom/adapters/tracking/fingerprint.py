@@ -16,6 +16,7 @@ _REQUIRED = (
     artifacts.MODEL,
     artifacts.HISTORY,
     artifacts.SAMPLES,
+    artifacts.WARNINGS,
     artifacts.METRICS,
     artifacts.TEXT,
     artifacts.QUALITY,
