@@ -61,8 +61,8 @@ class Progress:
         if self._validations < _VALIDATIONS_AT_ONCE or now - self._last_validation > _SECONDS_BETWEEN_VALIDATIONS:
             self._last_validation = now
             self._validations += 1
-            best = f"lowest {training.best_validation:.4g} at step {training.best_step:,}"
-            self.tell(f"step {training.step:,}: validation {loss:.4g} nats/character, {best}")
+            best = f"lowest {training.best_validation:#.4g} at step {training.best_step:,}"
+            self.tell(f"step {training.step:,}: validation {loss:#.4g} nats/character, {best}")
 
     def _figures(self, separator: str) -> str:
         """The smooth loss and the characters per second, of all streams."""

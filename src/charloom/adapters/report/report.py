@@ -32,8 +32,9 @@ def page(
     """The page, as HTML that can be encoded in UTF-8.
 
     `reference` has the published absolute and relative error of the central difference by tensor; it is empty where
-    there is nothing to compare `errors` with. `warnings` are those of the training. `text` is the synthesized text, and `quality` describes it. `parameters`
-    are those of the run by dotted key. `figures` are PNGs: `loss`, `gradcheck`, `step_sweep` and `samples`.
+    there is nothing to compare `errors` with. `warnings` are those of the training. `text` is the synthesized text, and
+    `quality` describes it. `parameters` are those of the run by dotted key. `figures` are PNGs: `loss`, `gradcheck`,
+    `step_sweep` and `samples`.
     """
     html = _TEMPLATE.render(
         summary=summary,
