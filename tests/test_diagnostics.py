@@ -107,7 +107,7 @@ def blocks(means: Sequence[float], *, first: float = UNIFORM, end: bool = False)
 @pytest.mark.parametrize("cell", sorted(CELLS))
 @pytest.mark.parametrize("name", sorted(OPTIONS))
 def test_an_ordinary_training_is_not_warned_of(name: str, cell: str) -> None:
-    for updates in (160, 600):
+    for updates in (160, 510):
         training = a_training(name, cell=cell, init_scale=0.01 if cell == "rnn" else 0.1)
         assert course(training, updates) == []
 
@@ -143,7 +143,7 @@ def test_a_text_that_goes_on_in_another_alphabet_is_not_warned_of() -> None:
     assert course(a_training(ids=ids, K=2 * K, m=50), 2000) == []
 
 
-@pytest.mark.parametrize("updates", [300, 1500])
+@pytest.mark.parametrize("updates", [300, 1000])
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
