@@ -28,7 +28,7 @@ from tempfile import TemporaryDirectory
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
-from charloom.adapters import kernels  # noqa: E402  (after the paths are set)
+from charloom.adapters.process import kernels  # noqa: E402  (after the paths are set)
 
 kernels.select("native")  # before the rest imports NumPy; the contenders' processes inherit it
 

@@ -83,11 +83,15 @@ _SIGNALLED_AT_A_CALL = """
         stage_main(stage.run)
 """
 
-# A process that starts a stage as DVC would, says its id, and waits.
+# A process that starts a stage as DVC would, says its id, and waits, or ends at once if its first argument says so.
 _LIKE_DVC = """
     import subprocess, sys, os
-    stage = subprocess.Popen([sys.executable, *sys.argv[1:]], env=os.environ | {"DVC_STAGE": "train"})
+    at_once = sys.argv.pop(1) == "ends at once"
+    parent = {"CHARLOOM_PARENT": str(os.getpid())}
+    stage = subprocess.Popen([sys.executable, *sys.argv[1:]], env=os.environ | parent)
     print(stage.pid, flush=True)
+    if at_once:
+        os._exit(0)
     stage.wait()
 """
 
@@ -166,10 +170,10 @@ def test_a_signal_is_heard_at_the_end_of_the_update_and_that_step_is_kept(
     assert prepared.hashes() == undisturbed_short[0]
 
 
-def test_a_second_signal_within_an_update_leaves_no_checkpoint_of_half_an_update(
+def test_a_second_signal_within_an_update_changes_nothing(
     prepared: Project, undisturbed_short: tuple[dict[str, str], int]
 ) -> None:
-    assert "going on from step 40 " in resumed_after_signals_within_an_update(prepared, 2).errors
+    assert "going on from step 50 " in resumed_after_signals_within_an_update(prepared, 2).errors
     assert prepared.hashes() == undisturbed_short[0]
 
 
@@ -256,7 +260,7 @@ def test_a_stage_of_dvc_ends_with_a_dvc_that_is_killed_and_is_resumed(
     prepared: Project, undisturbed: dict[str, str]
 ) -> None:
     script = prepared.script("like_dvc.py", _LIKE_DVC)
-    dvc = prepared.start(script, "-m", "charloom.stages.train", "out=artifacts/train", *LONG)
+    dvc = prepared.start(script, "waits", "-m", "charloom.stages.train", "out=artifacts/train", *LONG)
     prepared.wait_for_step(100, dvc)
     dvc.kill()
     ended = end(dvc)  # with the end of the output, which the stage holds open
@@ -265,6 +269,14 @@ def test_a_stage_of_dvc_ends_with_a_dvc_that_is_killed_and_is_resumed(
         _signal_or_reap(int(ended.output))
     prepared.stage("train", *LONG)
     assert prepared.hashes() == undisturbed
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a process can ask to end with its parent on Linux alone")
+def test_a_stage_of_a_dvc_that_has_ended_before_python_has_started_does_nothing(prepared: Project) -> None:
+    script = prepared.script("like_dvc.py", _LIKE_DVC)
+    ended = prepared.python(script, "ends at once", "-m", "charloom.stages.train", "out=artifacts/train", *SHORT)
+    assert ended.errors == "charloom: error: ended by SIGTERM\n"
+    assert not (prepared.root / ".charloom").exists()
 
 
 def _signal_or_reap(pid: int) -> None:
