@@ -22,7 +22,7 @@ _UNITS_EVERY = 10  # updates between looks at the hidden units: looking at each 
 # The figures behind these bounds are in docs/training.md.
 _ABOVE_UNIFORM = 1.05  # of the uniform model's loss
 _DIVERGED = 1.5  # of the uniform model's loss, and of the loss at the initial weights
-_FALLS = 0.9  # of the mean of the block that it is compared with; less of a fall is noise
+_FALLS, _FALLS_AT_END = 0.9, 0.5  # of the first of five, or two, blocks; less of a fall is noise
 _RISEN = 0.5  # of what the loss had fallen below the uniform model's
 _RISEN_LEAST = 0.1  # of the uniform model's loss or the lowest, whichever is higher
 _SATURATED = 0.999  # |h|, where tanh passes 0.2 % of the gradient
@@ -80,7 +80,7 @@ model, 10 nats per window, got 16 at step 1,500
         if self.count >= max(_UPDATES, _CHARACTERS / self.characters):
             self._end_block()
             if len(self.means) == _BLOCKS:
-                self._judge(step, self.means)
+                self._judge(step, self.means, _FALLS)
                 self._compare(step)
 
     def note_validation(self, step: int, loss: float, best: float, best_step: int) -> None:
@@ -102,7 +102,7 @@ model, 10 nats per window, got 16 at step 1,500
         if self.count >= max(_UPDATES, _CHARACTERS / self.characters) / 2:
             self._end_block()
         if len(self.means) >= _LAST_BLOCKS:
-            self._judge(step, self.means[-_LAST_BLOCKS:])
+            self._judge(step, self.means[-_LAST_BLOCKS:], _FALLS_AT_END)
         if self.risen:
             self._warn(step, "overfitting", self.risen)
 
@@ -139,10 +139,10 @@ model, 10 nats per window, got 16 at step 1,500
         self.saturations = [*self.saturations, saturation][-_BLOCKS:]
         self.count, self.mean, self.units, self.saturated = 0, 0.0, 0, 0
 
-    def _judge(self, step: int, means: list[float]) -> None:
+    def _judge(self, step: int, means: list[float], falls: float) -> None:
         """Find a loss that stays above the uniform model's; one that falls, from whatever height, does not stay."""
         found = f"that of the uniform model, {self.uniform:.4g} nats per window, got {means[-1]:.4g} at step {step:,}"
-        if min(means) > self._limit and means[-1] > _FALLS * means[0]:
+        if min(means) > self._limit and means[-1] > falls * means[0]:
             raise StateError(f"the training has diverged: its loss must fall below {found}")
         if min(means) > _ABOVE_UNIFORM * self.uniform and means[-1] >= means[0]:
             self._warn(step, "above_uniform", f"the loss should fall below {found}")
