@@ -191,7 +191,7 @@ def test_a_stage_finds_the_project_from_a_folder_within_it(project: Project) -> 
     [
         ("gradcheck", DATA, "prepare/vocabulary.json is missing; run the prepare stage first"),
         ("train", DATA, "prepare/vocabulary.json is missing; run the prepare stage first"),
-        ("synthesize", STATE, "train/model.npz; run the train stage first"),
+        ("synthesize", STATE, "train/best.npz; run the train stage first"),
         ("plot", STATE, "prepare/summary.json is missing; run the"),
         ("track", STATE, "prepare/summary.json is missing; run the"),
     ],
@@ -244,16 +244,16 @@ def test_a_model_that_is_not_whole_is_refused_and_an_earlier_text_kept(
     sample = trained.root / "artifacts/synthesize/sample.txt"
     sample.parent.mkdir()
     sample.write_text("an earlier text", encoding="utf-8")
-    spoil(trained.root / "artifacts/train/model.npz")
+    spoil(trained.root / "artifacts/train/best.npz")
     ended = trained.try_stage("synthesize", "out=artifacts/synthesize")
-    ended.assert_one_error(STATE, "artifacts/train/model.npz", fragment)
+    ended.assert_one_error(STATE, "artifacts/train/best.npz", fragment)
     assert sample.read_text(encoding="utf-8") == "an earlier text"
 
 
 def test_a_model_of_a_newer_format_is_refused_with_both_numbers(
     trained: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = trained.root / "artifacts/train/model.npz"
+    path = trained.root / "artifacts/train/best.npz"
     arrays, values = checkpoint.load(path, "model")
     monkeypatch.setattr(checkpoint, "FORMAT", checkpoint.FORMAT + 1)
     checkpoint.save(path, "model", arrays, values)
