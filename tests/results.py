@@ -12,7 +12,7 @@ import yaml
 from charloom.adapters import tracking
 from charloom.adapters.configuration import Config, TrackingConfig
 from charloom.adapters.files import artifacts
-from charloom.adapters.files.formats import Artifact
+from charloom.adapters.files.formats import CHECKSUMS, Artifact, write_checksums
 from charloom.core.common.records import (
     ErrorRow,
     GradientErrors,
@@ -69,6 +69,13 @@ def make_config(tracking: TrackingConfig | None = None, *, learning_rate: float 
     return Config.model_validate(values | {"inp": "artifacts", "out": "outputs"})
 
 
+def seal(inp: Path) -> Path:
+    """Let the files in the stage folders of `inp` be as their stages wrote them, and return it."""
+    for folder in (path for path in inp.iterdir() if path.is_dir()):
+        write_checksums(folder, [path.name for path in folder.iterdir() if path.name != CHECKSUMS])
+    return inp
+
+
 def record(config: Config, inp: Path, **parent: str | None) -> tracking.Recorded:
     """Record a result in MLflow, where tracking is on."""
     recorded = tracking.record(config, inp, tracking.hash_result(config, inp), **parent)
@@ -87,7 +94,7 @@ def make_result(folder: Path) -> Path:
     for figure in artifacts.FIGURES.values():
         figure.write_bytes(folder / "plot", PNG)
     artifacts.REPORT.write_bytes(folder / "plot", b"<!doctype html><title>report</title><p>All of it.</p>")
-    return folder
+    return seal(folder)
 
 
 def _prepare(out: Path) -> None:

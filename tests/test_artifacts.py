@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charloom.adapters.files import artifacts
-from charloom.adapters.files.formats import Artifact, Csv, Json, JsonLines, Text
+from charloom.adapters.files.formats import CHECKSUMS, Artifact, Csv, Json, JsonLines, Text
 from charloom.core.common.errors import StateError
 from charloom.core.common.records import (
     ErrorRow,
@@ -28,6 +29,7 @@ from charloom.core.common.records import (
     TrainingWarning,
     WorstEntry,
 )
+from tests.results import named_artifacts, seal
 
 ROW = HistoryRow(step=100, epoch=1, loss=0.1, smooth_loss=float("inf"), validation_nats_per_char=None)
 ERRORS = {"W": TensorErrors(1e-9, 2e-8, 3e-9, 16, 1, WorstEntry((0, 3), 0.5, 0.25))}
@@ -43,7 +45,7 @@ VALUES: dict[Artifact, Any] = {
     artifacts.METRICS: TrainingMetrics(200, 1, 60.0, 61.5, 2.4, 3.5, None, None, None, None, "steps"),
     artifacts.TEXT: "one\r\ntwo\u2028 é\n",
     artifacts.QUALITY: Quality(100, 20, 18, 12, 0.5, 7),
-    artifacts.RESULT: Result("ab12", {"train/model.npz": "cd34"}),
+    artifacts.RESULT: Result("ab12", {"train/model.npz": "cd34"}, {"seed": 1, "model": {"init_scale": 0.01}}),
 }
 every_file = pytest.mark.parametrize("file", VALUES, ids=lambda file: file.name)
 
@@ -53,7 +55,7 @@ def inp(tmp_path: Path) -> Path:
     """A results folder with every file in VALUES."""
     for file in VALUES:
         write(file, tmp_path)
-    return tmp_path
+    return seal(tmp_path)
 
 
 def write(file: Artifact, inp: Path) -> None:
@@ -62,6 +64,12 @@ def write(file: Artifact, inp: Path) -> None:
         file.write(out, VALUES[file])
     else:
         file.write_bytes(out, VALUES[file].encode())
+
+
+def replace_content(file: Artifact, inp: Path, content: bytes) -> None:
+    """Let the file be one that its stage wrote with this content."""
+    (inp / file.name).write_bytes(content)
+    seal(inp)
 
 
 def read(file: Artifact, inp: Path) -> Any:
@@ -101,6 +109,7 @@ def test_every_number_in_a_table_keeps_all_its_digits(
 ) -> None:
     inp = tmp_path_factory.mktemp("any")
     artifacts.HISTORY.write(inp / "train", written)
+    seal(inp)
     assert artifacts.HISTORY.read(inp) == written
 
 
@@ -109,6 +118,7 @@ def test_every_number_in_a_table_keeps_all_its_digits(
 def test_every_text_of_a_sample_is_read_as_it_was_written(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     inp = tmp_path_factory.mktemp("any")
     artifacts.SAMPLES.write(inp / "train", [Sample(1, 2.0, text)])
+    seal(inp)
     assert artifacts.SAMPLES.read(inp) == [Sample(1, 2.0, text)]
 
 
@@ -136,8 +146,7 @@ def test_a_missing_file_is_refused_with_the_stage_that_writes_it(inp: Path, file
 
 @every_file
 def test_a_file_that_is_not_utf_8_is_refused(inp: Path, file: Artifact) -> None:
-    path = inp / file.name
-    path.write_bytes(path.read_bytes()[:-3] + b"\xff\n")
+    replace_content(file, inp, (inp / file.name).read_bytes()[:-3] + b"\xff\n")
     assert " is damaged (" in refusal(file, inp)
 
 
@@ -145,7 +154,7 @@ def test_a_file_that_is_not_utf_8_is_refused(inp: Path, file: Artifact) -> None:
 def test_a_file_that_is_cut_short_is_refused_or_lacks_whole_lines(inp: Path, file: Artifact) -> None:
     whole = (inp / file.name).read_bytes()
     for length in [*range(0, len(whole) - 1, 7), len(whole) - 2]:
-        (inp / file.name).write_bytes(whole[:length])
+        replace_content(file, inp, whole[:length])
         if isinstance(file, Json) or not (isinstance(file, Text) or length == 0 or whole[:length].endswith(b"\n")):
             assert " is damaged (" in refusal(file, inp), length
 
@@ -159,7 +168,7 @@ def test_whatever_replaces_a_byte_the_file_is_read_or_refused_in_one_line(
     write(file, inp)
     content = (inp / file.name).read_bytes()
     place = int(at * len(content))
-    (inp / file.name).write_bytes(content[:place] + new + content[place + 1 :])
+    replace_content(file, inp, content[:place] + new + content[place + 1 :])
     try:
         read(file, inp)
     except StateError:
@@ -184,7 +193,7 @@ def test_whatever_replaces_a_byte_the_file_is_read_or_refused_in_one_line(
 def test_a_file_of_something_else_is_refused_with_what_was_expected(
     inp: Path, file: Artifact, content: bytes, problem: str
 ) -> None:
-    (inp / file.name).write_bytes(content)
+    replace_content(file, inp, content)
     assert f" is damaged ({problem}" in refusal(file, inp)
 
 
@@ -202,13 +211,13 @@ def test_a_file_of_something_else_is_refused_with_what_was_expected(
 )
 def test_a_row_that_does_not_fit_its_table_is_refused(inp: Path, row: str, problem: str) -> None:
     columns = ",".join(field.name for field in fields(HistoryRow))
-    (inp / "train/history.csv").write_text(f"{columns}\n{row}\n")
+    replace_content(artifacts.HISTORY, inp, f"{columns}\n{row}\n".encode())
     assert f" is damaged ({problem}" in refusal(artifacts.HISTORY, inp)
 
 
 def test_a_whole_number_is_read_where_a_fraction_may_stand(inp: Path) -> None:
-    path = inp / "train/metrics.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"loss": 60}))
+    metrics = json.loads((inp / "train/metrics.json").read_text()) | {"loss": 60}
+    replace_content(artifacts.METRICS, inp, json.dumps(metrics).encode())
     assert artifacts.METRICS.read(inp).loss == 60.0
 
 
@@ -223,3 +232,71 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(inp: Path, monkeypa
         artifacts.HISTORY.write(inp / "train", [])
     assert artifacts.HISTORY.read(inp) == VALUES[artifacts.HISTORY]
     assert sorted((inp / "train").iterdir()) == before
+
+
+@every_file
+def test_another_content_than_the_one_that_was_written_is_refused(inp: Path, file: Artifact) -> None:
+    path = inp / file.name
+    whole = path.read_bytes()
+    for place in range(0, 8 * len(whole), 13):
+        content = bytearray(whole)
+        content[place // 8] ^= 1 << place % 8
+        path.write_bytes(content)
+        assert refusal(file, inp).startswith(f"{path} is damaged (its sha256 must be the one in SHA256SUMS, got ")
+
+
+def test_checksums_are_in_the_form_that_sha256sum_checks(inp: Path) -> None:
+    done = subprocess.run(["sha256sum", "--check", "--strict", CHECKSUMS], cwd=inp / "train", capture_output=True)
+    assert (done.returncode, done.stdout) == (0, b"history.csv: OK\nmetrics.json: OK\nsamples.jsonl: OK\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "there is no SHA256SUMS beside it"),
+        (b"", "SHA256SUMS does not name it"),
+        (b"%064d  other.csv\n" % 0, "SHA256SUMS does not name it"),
+        (b"%064d  history.csv\n" % 0, "its sha256 must be the one in SHA256SUMS, got "),
+        (b"%064d  history.csv" % 0, "it ends in the middle of a line"),
+        (b"%064d history.csv\n" % 0, "SHA256SUMS must have a sha256, two spaces and another file on each line"),
+        (b"%064d  ../train/history.csv\n" % 0, "SHA256SUMS must have a sha256"),
+        (b"%064d  history.csv\n%064d  history.csv\n" % (0, 1), "SHA256SUMS must have a sha256"),
+        (b"\xff" * 80 + b"\n", "'utf-8' codec can't decode byte 0xff"),
+    ],
+)
+def test_a_file_that_its_checksums_do_not_name_is_refused(inp: Path, content: bytes | None, problem: str) -> None:
+    (inp / "train/SHA256SUMS").unlink()
+    if content is not None:
+        (inp / "train/SHA256SUMS").write_bytes(content)
+    assert f" is damaged ({problem}" in refusal(artifacts.HISTORY, inp)
+
+
+def test_a_damaged_file_of_another_stage_or_another_file_changes_nothing(inp: Path) -> None:
+    (inp / "train/samples.jsonl").write_bytes(b"")
+    (inp / "prepare/SHA256SUMS").write_bytes(b"")
+    assert artifacts.HISTORY.read(inp) == VALUES[artifacts.HISTORY]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kinds of files of POSIX")
+def test_what_is_no_file_is_refused_at_once(inp: Path) -> None:
+    path = inp / "train/history.csv"
+    path.unlink()
+    os.mkfifo(path)
+    assert " is damaged (it must be a regular file, got a FIFO)" in refusal(artifacts.HISTORY, inp)
+    path.unlink()
+    path.mkdir()
+    assert " is damaged (it must be a regular file, got a directory)" in refusal(artifacts.HISTORY, inp)
+    path.rmdir()
+    path.symlink_to("/dev/zero")
+    assert " is damaged (it must be a regular file, got a device)" in refusal(artifacts.HISTORY, inp)
+
+
+def test_every_file_is_among_those_that_the_stages_seal() -> None:
+    assert sorted(file.name for file in artifacts.ALL) == sorted(file.name for file in named_artifacts())
+
+
+def test_a_stage_that_left_a_file_out_is_not_sealed(inp: Path) -> None:
+    (inp / "prepare/SHA256SUMS").unlink()
+    with pytest.raises(FileNotFoundError, match=r"ids\.npy"):
+        artifacts.seal("prepare", inp / "prepare")
+    assert not (inp / "prepare/SHA256SUMS").exists()

@@ -48,7 +48,12 @@ def test_a_missing_text_is_named_with_the_key_that_says_where_it_is(project: Pro
 
 
 def test_a_directory_in_the_place_of_the_text_is_named(project: Project) -> None:
-    project.try_stage("prepare", "data.path=data").assert_one_error(DATA, "data is a directory")
+    project.try_stage("prepare", "data.path=data").assert_one_error(DATA, "data cannot be read", "got a directory")
+
+
+def test_a_fifo_in_the_place_of_the_text_is_named_at_once(project: Project) -> None:
+    os.mkfifo(project.root / "data/fifo")
+    project.try_stage("prepare", "data.path=data/fifo").assert_one_error(DATA, "data/fifo cannot be read", "got a FIFO")
 
 
 def test_an_unknown_encoding_is_refused(project: Project) -> None:
@@ -255,10 +260,11 @@ def test_a_model_of_a_newer_format_is_refused_with_both_numbers(
 ) -> None:
     path = trained.root / "artifacts/train/best.npz"
     arrays, values = checkpoint.load(path, "model")
-    monkeypatch.setattr(checkpoint, "FORMAT", checkpoint.FORMAT + 1)
+    own = checkpoint.FORMATS["model"]
+    monkeypatch.setitem(checkpoint.FORMATS, "model", own + 1)
     checkpoint.save(path, "model", arrays, values)
-    newer, own = checkpoint.FORMAT, checkpoint.FORMAT - 1
-    trained.try_stage("synthesize").assert_one_error(STATE, f"has format {newer}", f"reads format {own}", "newer")
+    message = f"has format {own + 1}, and this version reads format {own}; upgrade charloom"
+    trained.try_stage("synthesize").assert_one_error(STATE, message)
 
 
 @pytest.fixture(scope="module")
@@ -316,6 +322,19 @@ def test_a_history_with_fewer_rows_than_the_newest_checkpoint_counts_goes_on_fro
     ended = killed.stage("train", *SMOKE)
     assert "charloom: warning:" in ended.errors
     assert "history.jsonl" in ended.errors
+    assert "going on from step 150 " in ended.errors
+    assert killed.hashes() == uninterrupted
+
+
+def test_a_history_with_another_number_than_was_written_goes_on_from_the_checkpoint_before(
+    killed: Project, uninterrupted: dict[str, str]
+) -> None:
+    journal = killed.folder() / "history.jsonl"
+    rows = journal.read_bytes()
+    at = rows.rindex(b'"smooth_loss": ') + 15
+    journal.write_bytes(rows[:at] + bytes([rows[at] ^ 1]) + rows[at + 1 :])
+    ended = killed.stage("train", *SMOKE)
+    assert "history.jsonl are not those that its checkpoint counts" in ended.errors
     assert "going on from step 150 " in ended.errors
     assert killed.hashes() == uninterrupted
 

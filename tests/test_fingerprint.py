@@ -9,7 +9,7 @@ from charloom.adapters.configuration import TrackingConfig
 from charloom.adapters.files import artifacts
 from charloom.core.common.errors import StateError
 from tests.project import Project
-from tests.results import make_config, named_artifacts
+from tests.results import make_config, named_artifacts, seal
 
 
 def test_another_file_or_another_parameter_is_another_result(result: Path) -> None:
@@ -18,6 +18,7 @@ def test_another_file_or_another_parameter_is_another_result(result: Path) -> No
     assert tracking.hash_result(config, result) == first
     assert tracking.hash_result(make_config(learning_rate=0.2), result).result != first.result
     (result / "synthesize/sample.txt").write_text("other")
+    seal(result)
     other = tracking.hash_result(config, result)
     assert other.result != first.result
     assert {name for name in first.files if first.files[name] != other.files[name]} == {"synthesize/sample.txt"}
@@ -26,6 +27,12 @@ def test_another_file_or_another_parameter_is_another_result(result: Path) -> No
 def test_a_result_is_every_file_that_the_stages_leave(result: Path) -> None:
     every = {artifact.name for artifact in named_artifacts()} - {artifacts.RESULT.name, artifacts.BEST_MODEL.name}
     assert tracking.hash_result(make_config(), result).files.keys() == every
+
+
+def test_a_file_that_is_not_as_its_stage_wrote_it_is_no_result(result: Path) -> None:
+    (result / "synthesize/sample.txt").write_text("other")
+    with pytest.raises(StateError, match=r"artifacts: synthesize/sample\.txt is not as the stage wrote it; run that"):
+        tracking.hash_result(make_config(), result)
 
 
 def test_where_the_result_goes_does_not_shape_it(result: Path) -> None:

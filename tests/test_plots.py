@@ -42,6 +42,7 @@ from charloom.core.common.records import (
 from charloom.core.common.reference import REFERENCE
 from charloom.core.gradcheck.check import SWEEP_STEPS
 from charloom.stages import plot
+from tests.results import seal
 
 ROOT = Path(__file__).parents[1]
 RNN = ("W", "V", "U", "b", "c")
@@ -167,7 +168,7 @@ def results(folder: Path) -> Path:
     artifacts.METRICS.write(folder / "train", METRICS)
     artifacts.TEXT.write_bytes(folder / "synthesize", b"\n" + WORDS.encode() * 4)
     artifacts.QUALITY.write(folder / "synthesize", QUALITY)
-    return folder
+    return seal(folder)
 
 
 Drawn = Callable[..., Figure]
@@ -222,7 +223,7 @@ def test_running_the_stage_twice_gives_identical_bytes(tmp_path: Path) -> None:
         plot.run(config(), inp, tmp_path / "second")
 
     names = {path.name for path in (tmp_path / "first").iterdir()}
-    assert names == {"loss.png", "gradcheck.png", "step_sweep.png", "samples.png", "report.html"}
+    assert names == {"SHA256SUMS", "loss.png", "gradcheck.png", "step_sweep.png", "samples.png", "report.html"}
     for name in names:
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes(), name
 

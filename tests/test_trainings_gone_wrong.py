@@ -168,7 +168,7 @@ def test_characters_that_only_the_validation_text_has_are_counted(monkeypatch: p
     vocabulary = Vocabulary("abcd")
     training, validation = (vocabulary.encode(text).astype("uint8") for text in ("abababa", "abccdab"))
     summary = Summary("a", "utf-8", "keep", "", 14, 4, 7, 7)
-    unseen = recorder._count_unseen(Corpus(vocabulary, training, validation, summary))
+    unseen = recorder._count_unseen(Corpus(vocabulary, training, validation, summary, {}))
     assert unseen == 3
     said = advice.on_warning("overfitting", load([]), started_high=False, unseen=unseen)
     assert said == "3 of its characters are not in the training text, and theirs rises whatever is learned"

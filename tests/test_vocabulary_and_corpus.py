@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 
 from charloom.adapters.files import corpus
 from charloom.adapters.files.corpus import prepare, read_text
+from charloom.adapters.files.formats import IdsFile
 from charloom.core.common.errors import DataError
 from charloom.core.common.records import Summary
-from charloom.core.common.types import Array
+from charloom.core.common.types import Array, Ids
 from charloom.core.text.vocabulary import Vocabulary, code_points
+from tests.results import seal
 
 TEXT = "The ferryman — said “naïve” 1,000 times.\n日本語 𝄞\n"
 
@@ -216,7 +218,47 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_directory_is_refused(tmp_path: Path) -> None:
-    assert refusal(tmp_path) == f"{tmp_path} is a directory; set data.path to a text file in it"
+    problem = "it must be a regular file, got a directory"
+    assert refusal(tmp_path) == f"{tmp_path} cannot be read: {problem}; set data.path to a text file"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kinds of files of POSIX")
+def test_a_fifo_a_device_and_a_loop_of_links_are_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert "cannot be read: it must be a regular file, got a FIFO; set data.path" in refusal(tmp_path / "fifo")
+    assert "cannot be read: it must be a regular file, got a device; set data.path" in refusal(Path("/dev/zero"))
+    assert "cannot be opened (Too many levels of symbolic links); set data.path" in refusal(tmp_path / "loop")
+    assert "cannot be opened (File name too long); set data.path" in refusal(tmp_path / ("x" * 300))
+
+
+def test_half_of_a_surrogate_pair_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, b"a text +2AA- and more")
+    assert refusal(path, "utf-7") == (
+        f"{path} has half of a surrogate pair, which is no character; set data.encoding to the text's own"
+    )
+
+
+def test_a_text_that_is_replaced_while_it_is_read_is_prepared_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path, TEXT.encode())
+    survey = corpus._survey
+
+    def survey_and_replace(*arguments: Any) -> Any:
+        path.write_bytes(TEXT.swapcase().encode())
+        return survey(*arguments)
+
+    monkeypatch.setattr(corpus, "_survey", survey_and_replace)
+    summary = prepared(path)
+    assert summary.sha256 == hashlib.sha256(TEXT.encode()).hexdigest()
+    loaded = corpus.load(tmp_path)
+    assert loaded.vocabulary.decode(loaded.train_ids) == TEXT
+
+
+def test_a_text_larger_than_its_place_in_memory_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpus, "_IN_MEMORY", 5)
+    assert read_text(written(tmp_path, TEXT.encode()), encoding="utf-8") == TEXT
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
@@ -258,7 +300,7 @@ def test_preparing_again_gives_the_same_bytes(tmp_path: Path) -> None:
     before = {file.name: file.read_bytes() for file in (tmp_path / "prepare").iterdir()}
     prepared(path)
     assert {file.name: file.read_bytes() for file in (tmp_path / "prepare").iterdir()} == before
-    assert sorted(before) == ["ids.npy", "summary.json", "vocabulary.json"]
+    assert sorted(before) == ["SHA256SUMS", "ids.npy", "summary.json", "vocabulary.json"]
 
 
 NAMES = ["ids.npy", "summary.json", "vocabulary.json"]
@@ -316,7 +358,48 @@ def test_ids_that_are_not_unsigned_integers_in_one_dimension_are_refused(
 def test_ids_that_are_a_pickle_are_refused_unread(tmp_path: Path) -> None:
     prepared(written(tmp_path, TEXT.encode()))
     np.save(tmp_path / "prepare/ids.npy", np.array([{}], dtype=object), allow_pickle=True)
-    assert "ids.npy is damaged (Array can't be memory-mapped" in load_refusal(tmp_path)
+    assert "ids.npy is damaged (ids must be unsigned integers in one dimension, got object" in load_refusal(tmp_path)
+
+
+def test_an_id_that_no_character_has_is_refused(tmp_path: Path) -> None:
+    prepared(written(tmp_path, TEXT.encode()))
+    np.save(tmp_path / "prepare/ids.npy", np.full(len(TEXT), 200, np.uint8))
+    seal(tmp_path)
+    assert "ids.npy is damaged (an id must be below the vocabulary's 28 characters, got 200)" in load_refusal(tmp_path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_flipped_bit_in_a_file_of_a_prepared_corpus_is_refused(tmp_path: Path, name: str) -> None:
+    prepared(written(tmp_path, TEXT.encode()))
+    file = tmp_path / "prepare" / name
+    content = bytearray(file.read_bytes())
+    content[-10] ^= 1
+    file.write_bytes(content)
+    assert load_refusal(tmp_path).startswith(f"{file} is damaged (its sha256 must be the one in SHA256SUMS, got ")
+
+
+def test_the_files_of_two_corpora_do_not_mix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path, TEXT.encode())
+    prepared(path)
+    read = IdsFile.read
+
+    def prepare_and_read(*arguments: Any, **options: Any) -> Ids:
+        path.write_bytes(TEXT[::-1].encode())
+        prepared(path)
+        return read(*arguments, **options)
+
+    monkeypatch.setattr(IdsFile, "read", prepare_and_read)
+    with pytest.raises(DataError, match=r"the prepare stage replaced the files in .* while they were read; run this"):
+        corpus.load(tmp_path)
+
+
+def test_a_loaded_corpus_stays_as_it_is_when_another_is_prepared(tmp_path: Path) -> None:
+    path = written(tmp_path, TEXT.encode())
+    prepared(path)
+    loaded = corpus.load(tmp_path)
+    path.write_bytes(TEXT[::-1].encode())
+    prepared(path)
+    assert loaded.vocabulary.decode(loaded.train_ids) == TEXT
 
 
 @settings(deadline=None, max_examples=200)
@@ -344,7 +427,6 @@ def test_a_changed_byte_in_the_header_of_the_ids_is_refused_or_changes_nothing(
     [
         ("ids.npy", np.zeros(3, np.uint8), f"there are 3 ids, the summary says {len(TEXT)} characters"),
         ("ids.npy", np.zeros(0, np.uint8), f"there are 0 ids, the summary says {len(TEXT)} characters"),
-        ("ids.npy", np.full(len(TEXT), 200, np.uint8), "an id must be below the vocabulary's 28 characters, got 200"),
         ("vocabulary.json", ["a", "b"], "the vocabulary has 2 characters, its summary says 28"),
         ("vocabulary.json", ["b", "a"], "the vocabulary must be a sorted list of distinct characters"),
         ("vocabulary.json", ["a", "a"], "the vocabulary must be a sorted list of distinct characters"),
@@ -364,6 +446,7 @@ def test_files_of_a_prepared_corpus_that_do_not_belong_together_are_refused(
     else:
         text = json.dumps(content if isinstance(content, list) else json.loads(file.read_text()) | content)
         file.write_text(text)
+    seal(tmp_path)
     message = load_refusal(tmp_path)
     assert message.startswith(f"the files in {tmp_path / 'prepare'} disagree: {problem}")
     assert message.endswith("; run the prepare stage again")

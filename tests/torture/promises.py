@@ -1,6 +1,13 @@
 """Every promise, in the order of the table in docs/reliability.md."""
 
+from tests.torture import dvc_recovery, files, kills, same_everywhere, signals, soak
 from tests.torture.promise import Promise
-from tests.torture.signals import SIGNALS
 
-PROMISES: tuple[Promise, ...] = (*SIGNALS,)
+PROMISES: tuple[Promise, ...] = (
+    *kills.PROMISES,
+    *signals.PROMISES,
+    *files.PROMISES,
+    *dvc_recovery.PROMISES,
+    *same_everywhere.PROMISES,
+    *soak.PROMISES,
+)

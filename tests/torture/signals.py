@@ -141,7 +141,7 @@ def _last_step(errors: str) -> int:
     return int(steps[-1].removeprefix("step ").split("/")[0].replace(",", "")) if steps else 0
 
 
-SIGNALS = tuple(
+PROMISES = tuple(
     Promise(
         f"{signum.name} ends any command with exit code {128 + signum}, and the same again goes on",
         partial(end_by_signal, signum),

@@ -4,6 +4,7 @@
 Knows nothing about the work itself.
 """
 
+import errno
 import io
 import multiprocessing
 import os
@@ -26,6 +27,7 @@ from charloom.adapters.process import kernels, signals
 from charloom.adapters.process.signals import Interrupted
 from charloom.core.common.errors import CharloomError, EnvironmentFault
 
+_DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 _HELP = """Arguments are keys of params.yaml with their values, such as model.hidden_size=200, and preset=smoke,
 inp=<folder whose stage folders are read; default artifacts>, out=<folder that is written; default a new one>."""
 
@@ -84,7 +86,8 @@ def environment_fault(error: OSError | MemoryError) -> EnvironmentFault:
     if isinstance(error, MemoryError):
         return EnvironmentFault(f"out of memory: {error}")
     where = f"{error.filename}: " if error.filename else ""
-    return EnvironmentFault(f"{where}{error.strerror or error}")
+    advice = "; free space there, then run the same command again" if error.errno in _DISK_IS_FULL else ""
+    return EnvironmentFault(f"{where}{error.strerror or error}{advice}")
 
 
 def require_memory(needed: int, purpose: str, advice: str) -> None:

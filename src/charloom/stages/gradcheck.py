@@ -65,6 +65,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
     )
     artifacts.ERROR_TABLE.write(out, list(_rows(errors)))
     artifacts.STEP_SWEEP.write(out, sweep)
+    artifacts.seal("gradcheck", out)
     print(gradcheck.table(errors), *notes, sep="\n")
     if problems:
         raise GradientError("the gradient is wrong: " + "; ".join(problems))

@@ -43,6 +43,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
     for name, png in figures.items():
         artifacts.FIGURES[name].write_bytes(out, png)
     artifacts.REPORT.write_bytes(out, page.encode())
+    artifacts.seal("plot", out)
 
 
 if __name__ == "__main__":

@@ -53,6 +53,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
     with artifacts.TEXT.path(out).open(encoding="utf-8", newline="") as text:
         text.seek(len(prime.encode()))
         artifacts.QUALITY.write(out, quality(text.read(_MEASURED), training_text))
+    artifacts.seal("synthesize", out)
 
 
 def _pieces(characters: Iterator[str], prime: str, options: SynthesizeConfig) -> Iterator[str]:

@@ -16,6 +16,7 @@ def run(config: Config, inp: Path, out: Path, parent: str | None = None) -> None
     """
     result = hash_result(config, inp)
     artifacts.RESULT.write(out, result)
+    artifacts.seal("track", out)
 
     recorded = record(config, inp, result, parent=parent)
     if recorded is None:

@@ -58,6 +58,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
             network.parameters.vector[:] = training.best
         models.save(Model(network, text.vocabulary), artifacts.BEST_MODEL.path(out))
         recorder.write(out)
+        artifacts.seal("train", out)
         work.discard()
 
 
@@ -66,7 +67,8 @@ def fingerprint(config: Config, text: corpus.Corpus) -> str:
     values = config.parameters()
     shaping: dict[str, Any] = {key: values[key] for key in ("seed", "kernels", "model", "optimizer", "train")}
     shaping["corpus"] = {key: value for key, value in asdict(text.summary).items() if key != "path"}
-    shaping["format"] = archive.FORMAT
+    shaping["corpus"] |= text.checksums
+    shaping["format"] = archive.FORMATS["checkpoint"]
     sha256 = hashlib.sha256(json.dumps(shaping, sort_keys=True).encode())
     return sha256.hexdigest()[:16]
 

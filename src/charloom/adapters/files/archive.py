@@ -6,6 +6,7 @@ Knows nothing about what the arrays mean.
 import hashlib
 import io
 import json
+import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,19 +14,19 @@ from typing import Any
 
 import numpy as np
 
-from charloom.adapters.files.formats import replacing, to_json
+from charloom.adapters.files.formats import first_problem, open_regular, replacing, to_json
 from charloom.core.common.errors import StateError
 from charloom.core.common.types import Array
 
-FORMAT = 1
+FORMATS = {"model": 1, "checkpoint": 1}  # of each kind of file; a number grows when older versions cannot read it
 
 
 def save(path: Path, kind: str, arrays: Mapping[str, Array], values: Mapping[str, Any]) -> None:
     """Replace the file at `path`, once the new one is safe on disk, with arrays and JSON values.
 
-    `kind`, such as "model", says what the file is, and `load` refuses another. The same content gives the same bytes.
+    `kind`, a key of FORMATS, says what the file is, and `load` refuses another. The same content gives the same bytes.
     """
-    metadata = {"format": FORMAT, "kind": kind, "sha256": _digest(arrays, values), "values": dict(values)}
+    metadata = {"format": FORMATS[kind], "kind": kind, "sha256": _digest(arrays, values), "values": dict(values)}
     text = np.frombuffer(to_json(metadata).encode(), np.uint8)
     with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
         for name, array in {"metadata": text, **arrays}.items():
@@ -37,34 +38,48 @@ def save(path: Path, kind: str, arrays: Mapping[str, Array], values: Mapping[str
 def load(path: Path, kind: str) -> tuple[dict[str, Array], dict[str, Any]]:
     """The arrays and values that `save` wrote to `path`.
 
-    Raises StateError for anything but an undamaged file of this kind and format.
+    Memory is bounded by the size of the file, whatever it promises. Raises StateError for anything but an undamaged
+    file of this kind and format.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-            if size > path.stat().st_size:  # nothing is compressed; a forged directory can promise any size
-                raise ValueError(f"it promises {size} bytes of arrays in a file of {path.stat().st_size}")
-        with np.load(path, allow_pickle=False) as file:
-            members = {name: file[name] for name in file.files}
-        metadata = json.loads(members.pop("metadata").tobytes())
-        found, version, values = (metadata[key] for key in ("kind", "format", "values"))
-        whole = _digest(members, values) == metadata["sha256"]
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+            size, promised = (
+                os.fstat(file.fileno()).st_size,
+                sum(max(m.file_size, m.compress_size) for m in archive.infolist()),
+            )
+            if promised > size:  # nothing is compressed; a forged directory can promise any size
+                raise ValueError(f"it promises {promised} bytes of arrays in a file of {size}")
+            metadata = json.loads(_read_member(archive, "metadata.npy").tobytes())
+            found, version = str(metadata["kind"]), int(metadata["format"])
+            readable = (found, version) == (kind, FORMATS[kind])
+            if readable:
+                names = [name for name in archive.namelist() if name != "metadata.npy"]
+                arrays = {name.removesuffix(".npy"): _read_member(archive, name) for name in names}
+                whole = _digest(arrays, values := metadata["values"]) == metadata["sha256"]
     except FileNotFoundError:
         raise StateError(f"there is no file {path}; run the train stage first") from None
-    except IsADirectoryError:
-        raise StateError(f"{path} is a directory, not a {kind} file") from None
     except PermissionError:
         raise
     except Exception as error:  # on damaged bytes the readers of zip and npy raise almost anything
-        raise StateError(f"{path} is not a whole {kind} file ({error}); take another copy or train again") from None
+        advice = "take another copy or train again"
+        raise StateError(f"{path} is not a whole {kind} file ({first_problem(error)}); {advice}") from None
     if found != kind:
-        raise StateError(f"{path} holds a {found}, not a {kind}")
-    if version != FORMAT:
-        advice = "use a newer version of charloom"
-        raise StateError(f"{path} has format {version}, and this version reads format {FORMAT}; {advice}")
+        raise StateError(f"{path} holds a {' '.join(found.split())}, not a {kind}")
+    if not readable:
+        advice = "upgrade charloom" if version > FORMATS[kind] else "train again"
+        raise StateError(f"{path} has format {version}, and this version reads format {FORMATS[kind]}; {advice}")
     if not whole:
         raise StateError(f"{path} does not match its own sha256; take another copy or train again")
-    return members, values
+    return arrays, values
+
+
+def _read_member(archive: zipfile.ZipFile, name: str) -> Array:
+    """An array of the archive. Unlike NumPy's own reader, it allocates nothing for what a header promises."""
+    content = io.BytesIO(archive.read(name))
+    np.lib.format.read_magic(content)
+    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(content)
+    array = np.frombuffer(content.getvalue(), dtype, offset=content.tell())
+    return array.reshape(shape, order="F" if fortran_order else "C")
 
 
 def _digest(arrays: Mapping[str, Array], values: Mapping[str, Any]) -> str:

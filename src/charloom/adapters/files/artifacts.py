@@ -1,6 +1,19 @@
 """Every file that a stage writes: its path in the results folder and the type of what it holds, here alone."""
 
-from charloom.adapters.files.formats import Artifact, Csv, IdsFile, Json, JsonLines, Text
+from pathlib import Path
+
+from charloom.adapters.files.formats import (
+    CHECKSUMS,
+    Artifact,
+    Csv,
+    IdsFile,
+    Json,
+    JsonLines,
+    Text,
+    hash_file,
+    read_checksums,
+    write_checksums,
+)
 from charloom.core.common import records
 
 VOCABULARY = Json("prepare/vocabulary.json", list[str])
@@ -25,3 +38,41 @@ FIGURES = {name: Artifact(f"plot/{name}.png") for name in ("loss", "gradcheck", 
 REPORT = Artifact("plot/report.html")
 
 RESULT = Json("track/result.json", records.Result)
+
+ALL: tuple[Artifact, ...] = (
+    *(VOCABULARY, IDS, SUMMARY),
+    *(ERRORS, ERROR_TABLE, STEP_SWEEP),
+    *(MODEL, BEST_MODEL, HISTORY, SAMPLES, METRICS),
+    *(TEXT, QUALITY),
+    *(*FIGURES.values(), REPORT),
+    RESULT,
+)
+STAGES = tuple(dict.fromkeys(artifact.stage for artifact in ALL))
+
+
+def seal(stage: str, out: Path) -> None:
+    """Write the checksums of all files of a stage into its folder `out`, once they are there."""
+    write_checksums(out, [artifact.path(out).name for artifact in ALL if artifact.stage == stage])
+
+
+def verify(stage: str, inp: Path) -> tuple[dict[str, str], list[str]]:
+    """The sha256 of each file of a stage, by its name in the results folder `inp`, and what differs from SHA256SUMS."""
+    folder = inp / stage
+    try:
+        expected = read_checksums(folder)
+    except FileNotFoundError:
+        return {}, [f"{stage}/{CHECKSUMS} is missing"]
+    except ValueError as error:
+        return {}, [f"{stage}/{CHECKSUMS} is damaged ({error})"]
+    found, problems = {}, []
+    for name, sha256 in expected.items():
+        try:
+            found[f"{stage}/{name}"] = hash_file(folder / name)
+        except FileNotFoundError:
+            problems.append(f"{stage}/{name} is missing")
+        except ValueError as error:
+            problems.append(f"{stage}/{name} is damaged ({error})")
+        else:
+            if found[f"{stage}/{name}"] != sha256:
+                problems.append(f"{stage}/{name} is not as the stage wrote it")
+    return found, problems

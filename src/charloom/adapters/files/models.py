@@ -1,12 +1,34 @@
 """A model as one file from which alone text can be sampled: named arrays, the network's sizes and the vocabulary."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
 from charloom.adapters.files import archive
+from charloom.adapters.files.formats import first_problem
 from charloom.core.cells import CELLS
 from charloom.core.common.errors import StateError
+from charloom.core.common.types import Array
 from charloom.core.network import Model, Network
 from charloom.core.text import Vocabulary
+
+_ADVICE = "take another copy or train again"
+
+
+class _Stored(BaseModel):
+    """What a file says of its network."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    vocabulary_size: PositiveInt
+    hidden_size: PositiveInt
+    cell: str
+    layers: PositiveInt
+    dtype: Literal["float32", "float64"]
+    vocabulary: str
 
 
 def save(model: Model, path: Path) -> None:
@@ -24,16 +46,40 @@ def load(path: str | Path) -> Model:
     path = Path(path)
     arrays, values = archive.load(path, "model")
     try:
-        vocabulary = Vocabulary(values.pop("vocabulary"))
-        if values["cell"] not in CELLS:
-            raise StateError(f"{path} has the cell {values['cell']!r}; this version has {', '.join(CELLS)}")
-        for name, shape in Network.shapes(**{key: values[key] for key in values if key != "dtype"}).items():
-            found = list(arrays[name].shape) if name in arrays else "missing"
-            if found != list(shape):
-                raise StateError(f"{path}: {name} is {found} where a network of its sizes has {list(shape)}")
-        network = Network(**values)
-    except (TypeError, KeyError, ValueError) as error:
-        raise StateError(f"{path} does not say what network it holds ({error})") from None
+        stored = _Stored.model_validate(values)
+    except ValidationError as error:
+        problem = first_problem(error)
+        raise StateError(f"{path} does not say what network it holds ({problem}); {_ADVICE}") from None
+    if stored.cell not in CELLS:
+        raise StateError(f"{path} has the cell {stored.cell!r}; this version has {', '.join(CELLS)}")
+    vocabulary = stored.vocabulary
+    if list(vocabulary) != sorted(set(vocabulary)) or any(
+        "\ud800" <= character <= "\udfff" for character in vocabulary
+    ):
+        raise StateError(f"{path}: the vocabulary must be distinct characters in order; {_ADVICE}")
+    sizes = {key: value for key, value in vars(stored).items() if key != "vocabulary"}
+    if misfit := _misfit(arrays, **sizes):
+        raise StateError(f"{path}: {misfit}; {_ADVICE}")
+    network = Network(**sizes)
     for name, array in network.parameters.items():
         array[...] = arrays[name]
-    return Model(network, vocabulary)
+    return Model(network, Vocabulary(vocabulary))
+
+
+def _misfit(arrays: Mapping[str, Array], *, layers: int, dtype: str, **sizes: Any) -> str | None:
+    """What keeps the arrays from being the parameters of a network of these sizes, found before one is made."""
+    if layers > len(arrays):
+        return f"a network of {layers} layers must have more arrays, got {len(arrays)}"
+    shapes = Network.shapes(layers=layers, **sizes)
+    for name, shape in shapes.items():
+        found = list(arrays[name].shape) if name in arrays else "missing"
+        if found != list(shape):
+            return f"{name} is {found} where a network of its sizes has {list(shape)}"
+    if unknown := arrays.keys() - shapes.keys():
+        return f"a network of its sizes has no {min(unknown)!r}"
+    for name, array in arrays.items():
+        if array.dtype != np.dtype(dtype):
+            return f"{name} must be {dtype}, got {array.dtype}"
+        if not np.isfinite(array).all():
+            return f"{name} must be finite, got NaN or infinity"
+    return None

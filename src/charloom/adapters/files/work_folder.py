@@ -4,6 +4,7 @@ Its content survives a kill at any moment: a checkpoint is whole or absent, and 
 checkpoint that counts its rows. DVC does not manage this folder. Knows nothing about networks.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 
 from charloom.adapters.files import archive
-from charloom.adapters.files.formats import replacing, to_json
+from charloom.adapters.files.formats import named_in_errors, replacing, to_json
 from charloom.core.common.errors import EnvironmentFault, StateError
 from charloom.core.common.types import Array
 
@@ -41,6 +42,7 @@ class WorkFolder:
         self.history: list[Row] = []
         self._journal = self.path / "history.jsonl"
         self._written = 0  # rows on disk
+        self._sha256 = hashlib.sha256()  # of these rows
         # The lock stands beside the folder, so that `discard` can remove the folder while it is held.
         self._lock = FileLock(self.path.with_suffix(".lock"))
 
@@ -68,13 +70,16 @@ class WorkFolder:
 
     def save(self, arrays: Mapping[str, Array], values: Mapping[str, Any]) -> None:
         """Write a checkpoint and the history up to it; the last two checkpoints are kept."""
-        with self._journal.open("a", encoding="utf-8") as file:
-            file.writelines(to_json(row) + "\n" for row in self.history[self._written :])
+        lines = "".join(to_json(row) + "\n" for row in self.history[self._written :]).encode()
+        with named_in_errors(self._journal), self._journal.open("ab") as file:
+            file.write(lines)
             file.flush()
             os.fsync(file.fileno())
         self._written = len(self.history)
+        self._sha256.update(lines)
         path = self.path / f"checkpoint-{values['step']:012d}.npz"
-        archive.save(path, "checkpoint", arrays, {**values, "rows": self._written})
+        history = {"rows": self._written, "rows_sha256": self._sha256.hexdigest()}
+        archive.save(path, "checkpoint", arrays, {**values, **history})
         for old in self._checkpoints()[2:]:
             old.unlink()
 
@@ -92,7 +97,7 @@ class WorkFolder:
         for path in checkpoints:
             try:
                 saved = Saved(*archive.load(path, "checkpoint"))
-                self._read_history(saved.values.pop("rows"))
+                self._read_history(saved.values.pop("rows"), saved.values.pop("rows_sha256"))
                 return saved
             except (StateError, KeyError) as error:
                 print(f"charloom: warning: {error}", file=sys.stderr)
@@ -111,15 +116,17 @@ class WorkFolder:
         """Newest first."""
         return sorted(self.path.glob("checkpoint-*.npz"), reverse=True)
 
-    def _read_history(self, rows: int) -> None:
-        """Read the first rows of the history and remove those after them from the disk."""
+    def _read_history(self, rows: int, sha256: str) -> None:
+        """Read the first rows of the history, which must have this sha256, and remove those after them."""
         try:
-            lines = self._journal.read_text(encoding="utf-8").splitlines()[:rows]
-            history = [json.loads(line) for line in lines]
-        except (OSError, ValueError) as error:
+            lines = self._journal.read_bytes().splitlines(keepends=True)[:rows]
+        except OSError as error:
             raise StateError(f"{self._journal} cannot be read ({error})") from None
-        if len(history) < rows:
-            raise StateError(f"{self._journal} has {len(history)} rows where its checkpoint counts {rows}")
+        if len(lines) < rows:
+            raise StateError(f"{self._journal} has {len(lines)} rows where its checkpoint counts {rows}")
+        read = hashlib.sha256(b"".join(lines))
+        if read.hexdigest() != sha256:
+            raise StateError(f"the first {rows} rows of {self._journal} are not those that its checkpoint counts")
         with replacing(self._journal) as file:
-            file.writelines(f"{line}\n".encode() for line in lines)
-        self.history, self._written = history, rows
+            file.writelines(lines)
+        self.history, self._written, self._sha256 = [json.loads(line) for line in lines], rows, read

@@ -4,7 +4,7 @@ MLflow is imported where it is used, because that takes a second and a half. A t
 seconds and an error of one line, never a result.
 """
 
-from charloom.adapters.tracking.fingerprint import hash_result
+from charloom.adapters.tracking.fingerprint import hash_result, verify
 from charloom.adapters.tracking.runs import Recorded, record
 
-__all__ = ["Recorded", "hash_result", "record"]
+__all__ = ["Recorded", "hash_result", "record", "verify"]

@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from charloom.adapters.configuration import Config
 from charloom.adapters.files import artifacts
+from charloom.adapters.files.formats import CHECKSUMS
 from charloom.core.common.errors import StateError
 from charloom.core.common.records import Result
 
@@ -21,21 +24,77 @@ _REQUIRED = (
     artifacts.TEXT,
     artifacts.QUALITY,
 )
-_STAGES = {artifact.stage for artifact in (*_REQUIRED, artifacts.REPORT)}
+_STAGES = tuple(stage for stage in artifacts.STAGES if stage != artifacts.RESULT.stage)
+_MOST_NAMED = 5  # differences in a line
 
 
 def hash_result(config: Config, inp: Path) -> Result:
     """The sha256 of each file in the stage folders of `inp`, and of these together with the parameters.
 
-    The same on every machine. Raises StateError where a stage has not left its files.
+    The same on every machine. Raises StateError where a stage has not left its files, or one is not as it was written.
     """
     for artifact in _REQUIRED:
         if not (inp / artifact.name).is_file():
             raise StateError(f"{inp / artifact.name} is missing; run the {artifact.stage} stage first")
-    files = {}
-    for path in sorted(path for stage in _STAGES for path in (inp / stage).rglob("*")):
-        if path.is_file() and not path.name.startswith("."):
-            with path.open("rb") as file:
-                files[path.relative_to(inp).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
-    whole = json.dumps({"files": files, "parameters": config.parameters()}, sort_keys=True)
-    return Result(hashlib.sha256(whole.encode()).hexdigest(), files)
+    files, problems = _verified(inp, _STAGES)
+    if problems:
+        raise StateError(f"{_listed(inp, problems)}; run that stage again")
+    parameters = config.parameters()
+    return Result(_fingerprint(files, parameters), files, parameters)
+
+
+def verify(inp: Path) -> str:
+    """Check every file in the stage folders of `inp` against their checksums, and these against the result's own.
+
+    Returns what was checked, as a line. Raises StateError where something differs, with what it is.
+    """
+    stages = [stage for stage in artifacts.STAGES if (inp / stage).is_dir()]
+    if not stages:
+        raise StateError(
+            f"{inp} has none of the folders {', '.join(artifacts.STAGES)}; name a result, such as artifacts"
+        )
+    files, problems = _verified(inp, stages)
+    known = {*files, *(f"{stage}/{CHECKSUMS}" for stage in stages)}
+    for stage in stages:
+        names = (f"{stage}/{path.name}" for path in sorted((inp / stage).iterdir()) if path.name[0] != ".")
+        problems += [f"{name} is not of the result" for name in names if name not in known]
+    checked = f"{len(files)} files of {', '.join(stages)} are as they were written"
+    if artifacts.RESULT.stage not in stages:
+        whole = f"there is no {artifacts.RESULT.name}, so they may be of different results"
+    elif not problems:
+        result = artifacts.RESULT.read(inp)
+        files.pop(artifacts.RESULT.name)
+        problems += [
+            f"{name} is {'missing' if name not in files else 'not that of the result'}"
+            for name, sha256 in result.files.items()
+            if files.get(name) != sha256
+        ]
+        problems += [f"{name} is not of the result" for name in files.keys() - result.files.keys()]
+        if _fingerprint(result.files, result.parameters) != result.result:
+            problems.append(f"{artifacts.RESULT.name} has a fingerprint of other files or parameters")
+        whole = f"the result's fingerprint is {result.result}"
+    if problems:
+        raise StateError(_listed(inp, problems))
+    return f"{inp}: {checked}; {whole}"
+
+
+def _verified(inp: Path, stages: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+    """The sha256 of the files of the stages that have a folder in `inp`, and what differs from their checksums."""
+    files: dict[str, str] = {}
+    problems: list[str] = []
+    for stage in stages:
+        if (inp / stage).is_dir():
+            found, wrong = artifacts.verify(stage, inp)
+            files |= found
+            problems += wrong
+    return dict(sorted(files.items())), problems
+
+
+def _fingerprint(files: dict[str, str], parameters: dict[str, Any]) -> str:
+    whole = json.dumps({"files": files, "parameters": parameters}, sort_keys=True)
+    return hashlib.sha256(whole.encode()).hexdigest()
+
+
+def _listed(inp: Path, problems: list[str]) -> str:
+    more = f"; and {len(problems) - _MOST_NAMED} more" if len(problems) > _MOST_NAMED else ""
+    return f"{inp}: {'; '.join(problems[:_MOST_NAMED])}{more}"

@@ -1,6 +1,7 @@
 """What the stages find out, as plain values. Where and how they are kept is not known here."""
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,8 @@ class Quality:
 
 @dataclass(frozen=True)
 class Result:
-    """The fingerprint `result` of a whole result, and the sha256 of each of its files."""
+    """The fingerprint `result` of a whole result: a hash of the sha256 of each of its files, and of its parameters."""
 
     result: str
     files: dict[str, str]
+    parameters: dict[str, Any]
