@@ -42,7 +42,7 @@ RESULT = Json("track/result.json", records.Result)
 ALL: tuple[Artifact, ...] = (
     *(VOCABULARY, IDS, SUMMARY),
     *(ERRORS, ERROR_TABLE, STEP_SWEEP),
-    *(MODEL, BEST_MODEL, HISTORY, SAMPLES, METRICS),
+    *(MODEL, BEST_MODEL, HISTORY, SAMPLES, WARNINGS, METRICS),
     *(TEXT, QUALITY),
     *(*FIGURES.values(), REPORT),
     RESULT,
