@@ -24,7 +24,14 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 CHARACTERS = 6_000  # of the small text
 TIMEOUT = 240  # seconds until a process that hangs is given up
-RESULTS = ("model.npz", "best.npz", "history.csv", "samples.jsonl", "metrics.json")  # of the train stage
+RESULTS = (
+    "model.npz",
+    "best.npz",
+    "history.csv",
+    "samples.jsonl",
+    "warnings.jsonl",
+    "metrics.json",
+)  # of the train stage
 
 # The train stage, killed from within once the checkpoint of the step in its first argument is on disk.
 _KILLED_AT = """

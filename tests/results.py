@@ -25,6 +25,7 @@ from charloom.core.common.records import (
     Summary,
     TensorErrors,
     TrainingMetrics,
+    TrainingWarning,
     WorstEntry,
 )
 from tests.project import ROOT, copy_configuration
@@ -175,6 +176,7 @@ def _train(out: Path) -> None:
     artifacts.HISTORY.write(out, history)
     np.savez(artifacts.MODEL.path(out), W=np.eye(3))
     steps = (1, 10_000, 20_000, 30_000)
+    artifacts.WARNINGS.write(out, [TrainingWarning(20_000, "rising", "the loss has risen")])
     artifacts.SAMPLES.write(out, [Sample(step, 40.0, f"at {step}\nthe fôx\u2028quick") for step in steps])
     last = history[-1]
     metrics = TrainingMetrics(

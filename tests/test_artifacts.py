@@ -26,6 +26,7 @@ from charloom.core.common.records import (
     Summary,
     TensorErrors,
     TrainingMetrics,
+    TrainingWarning,
     WorstEntry,
 )
 from tests.results import named_artifacts, seal
@@ -40,6 +41,7 @@ VALUES: dict[Artifact, Any] = {
     artifacts.STEP_SWEEP: [StepSizeError("complex_step", 1e-20, "all", 1e-15)],
     artifacts.HISTORY: [ROW, replace(ROW, step=200, validation_nats_per_char=2.5)],
     artifacts.SAMPLES: [Sample(1, 100.5, 'a\r\n"é\u2028𝄞'), Sample(2, 99.0, "")],
+    artifacts.WARNINGS: [TrainingWarning(300, "rising", "the loss has risen to 4")],
     artifacts.METRICS: TrainingMetrics(200, 1, 60.0, 61.5, 2.4, 3.5, None, None, None, None, "steps"),
     artifacts.TEXT: "one\r\ntwo\u2028 é\n",
     artifacts.QUALITY: Quality(100, 20, 18, 12, 0.5, 7),
@@ -124,6 +126,14 @@ def test_a_table_is_its_columns_and_a_line_for_each_row(inp: Path) -> None:
     assert (inp / "train/history.csv").read_text() == (
         "step,epoch,loss,smooth_loss,validation_nats_per_char\n100,1,0.1,inf,\n200,1,0.1,inf,2.5\n"
     )
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_json_holds_no_number_that_json_does_not_have(inp: Path, number: float) -> None:
+    before = (inp / artifacts.METRICS.name).read_bytes()
+    with pytest.raises(StateError, match="all numbers in a JSON file must be finite"):
+        artifacts.METRICS.write(inp / "train", replace(VALUES[artifacts.METRICS], loss=number))
+    assert (inp / artifacts.METRICS.name).read_bytes() == before
 
 
 @every_file

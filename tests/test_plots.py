@@ -36,6 +36,7 @@ from charloom.core.common.records import (
     Summary,
     TensorErrors,
     TrainingMetrics,
+    TrainingWarning,
     WorstEntry,
 )
 from charloom.core.common.reference import REFERENCE
@@ -164,6 +165,7 @@ def results(folder: Path, made_with: Config | None = None) -> Path:
     artifacts.STEP_SWEEP.write(folder / "gradcheck", sweep())
     artifacts.HISTORY.write(folder / "train", history())
     artifacts.SAMPLES.write(folder / "train", [evil, *others])
+    artifacts.WARNINGS.write(folder / "train", [])
     artifacts.METRICS.write(folder / "train", METRICS)
     artifacts.TEXT.write_bytes(folder / "synthesize", b"\n" + WORDS.encode() * 4)
     artifacts.QUALITY.write(folder / "synthesize", QUALITY)
@@ -297,6 +299,13 @@ def test_the_title_of_the_loss_states_the_finding(drawn: Drawn) -> None:
 def test_a_loss_that_rises_is_said_to_rise(drawn: Drawn) -> None:
     figure = drawn(plots.loss, [row(1, 104.0, 104.0), row(2, 111.0, 105.0)], **SIZES)
     assert "Smooth loss rises from 104.0 to 105.0 nats per window in 2 updates" in texts(figure)
+
+
+def test_a_warning_is_a_line_at_its_step_with_its_kind(drawn: Drawn) -> None:
+    warned = drawn(plots.loss, history(), seq_length=T, vocabulary_size=K, warnings=[WARNING])
+    assert "Warning: overfitting" in texts(warned)
+    assert [50_000, 50_000] in [np.asarray(line.get_xdata()).tolist() for line in warned.axes[0].lines]
+    assert "Warning" not in " ".join(texts(drawn(plots.loss, history(), seq_length=T, vocabulary_size=K)))
 
 
 def test_validation_is_drawn_in_nats_per_window(drawn: Drawn) -> None:
@@ -474,6 +483,7 @@ def page(**changes: Any) -> str:
         "errors": gradient_check(),
         "reference": {},
         "metrics": METRICS,
+        "warnings": [],
         "samples": [],
         "text": "",
         "quality": QUALITY,
@@ -570,6 +580,29 @@ def test_a_validation_that_was_not_made_is_said_to_be_missing() -> None:
 def test_a_failed_check_is_said_to_have_failed() -> None:
     assert '<span class="failed">failed</span>' in page(errors=gradient_check(passed=False))
     assert '<span class="failed">' not in page()
+
+
+WARNING = TrainingWarning(50_000, "overfitting", "the validation loss has risen from its lowest to 2 < 3")
+
+
+def test_a_warning_of_the_training_stands_on_the_page_in_a_line() -> None:
+    assert "the validation loss has risen from its lowest to 2 &lt; 3." in page(warnings=[WARNING])
+    assert "Warning" not in page()
+
+
+@pytest.mark.parametrize(
+    ("model", "best_step", "said"),
+    [
+        ("best", 90_000, "step 90,000, with the lowest validation loss"),
+        ("best", None, "step 100,000, the last"),
+        ("last", 90_000, "step 100,000, the last"),
+    ],
+)
+def test_the_page_says_which_model_wrote_the_text(model: str, best_step: int | None, said: str) -> None:
+    parameters = flatten(config().parameters()) | {"synthesize.model": model}
+    assert f"Written by the model of {said}." in page(
+        metrics=replace(METRICS, best_step=best_step), parameters=parameters
+    )
 
 
 def test_a_training_that_stopped_at_a_smooth_loss_is_said_to_have() -> None:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _STEPS_BETWEEN_CHECKS = 50
 _SECONDS_BETWEEN_LINES = 10
+_VALIDATIONS_AT_ONCE = 20  # that are told however fast they follow one another
+_SECONDS_BETWEEN_VALIDATIONS = 1
 
 
 class Progress:
@@ -21,7 +23,8 @@ class Progress:
     def __init__(self, training: "Training", steps: int) -> None:
         self._training = training
         self._first_step, self._first_progress, self._started = training.step, training.progress, time.monotonic()
-        self._last_line = self._started
+        self._last_line = self._last_validation = self._started
+        self._validations = 0
         self._bar = tqdm(
             total=steps,
             initial=training.step,
@@ -36,7 +39,8 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:
         self._bar.close()
-        print(f"step {self._training.step:,}: {self._figures(', ')}, {self._seconds():.0f} s", file=sys.stderr)
+        if self._training.step:
+            print(f"step {self._training.step:,}: {self._figures(', ')}, {self._seconds():.0f} s", file=sys.stderr)
 
     def advance(self) -> None:
         """Show that one more training step is done."""
@@ -51,10 +55,18 @@ class Progress:
             left = self._seconds() * (1 - progress) / max(progress - self._first_progress, 1e-9)
             print(f"step {step:,}/{self._bar.total:,}: {self._figures(', ')}, {left:.0f} s left", file=sys.stderr)
 
+    def tell(self, line: str) -> None:
+        """Show a line, above the bar where there is one."""
+        self._bar.write(line, file=sys.stderr)
+
     def tell_validation(self, loss: float) -> None:
-        """Show a validation loss, in nats per character, on a terminal."""
-        if not self._bar.disable:
-            self._bar.write(f"step {self._training.step:,}: validation {loss:.3f} nats/character")
+        """Show a validation loss in nats per character, beside the lowest: each of the first, then one a second."""
+        now, training = time.monotonic(), self._training
+        if self._validations < _VALIDATIONS_AT_ONCE or now - self._last_validation > _SECONDS_BETWEEN_VALIDATIONS:
+            self._last_validation = now
+            self._validations += 1
+            best = f"lowest {training.best_validation:#.4g} at step {training.best_step:,}"
+            self.tell(f"step {training.step:,}: validation {loss:#.4g} nats/character, {best}")
 
     def _figures(self, separator: str) -> str:
         """The smooth loss and the characters per second, of all streams."""

@@ -23,7 +23,7 @@ import yaml
 
 from charloom.adapters.configuration import Config, TrackingConfig
 from charloom.adapters.files import artifacts
-from charloom.adapters.files.formats import replacing
+from charloom.adapters.files.formats import replacing, to_json
 from charloom.adapters.tracking.payload import NOTE_TAG, as_text, model_name, parameter_texts
 from charloom.adapters.tracking.runs import create_run, ended_run, send_parameters, send_table
 from charloom.adapters.tracking.store import Store, opened
@@ -99,7 +99,7 @@ def note_failure(folder: Path, config: Config | None, error: CharloomError) -> N
     """Leave a job's failure in its folder, and in MLflow as a failed run: the sweep goes on."""
     failure = {"error": str(error), "exit_code": error.exit_code}
     with replacing(folder / _FAILURE) as file:
-        file.write((json.dumps(failure, indent=2) + "\n").encode())
+        file.write((to_json(failure, indent=2) + "\n").encode())
     if config is not None:
         record_failure(config, str(error), parent=parent_run())
 

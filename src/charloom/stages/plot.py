@@ -17,11 +17,13 @@ def run(config: Config, inp: Path, out: Path) -> None:
     made_with = from_recorded(parameters.read(inp), inp)
     summary, errors = artifacts.SUMMARY.read(inp), artifacts.ERRORS.read(inp)
     history, samples = artifacts.HISTORY.read(inp), artifacts.SAMPLES.read(inp)
+    metrics, warnings = artifacts.METRICS.read(inp), artifacts.WARNINGS.read(inp)
+    T, K = made_with.train.seq_length, summary.vocabulary_size
     is_plain = made_with.model.cell == "rnn" and made_with.model.layers == 1  # as the reference is
     reference = REFERENCE if is_plain else {}
 
     figures = {
-        "loss": plots.loss(history, seq_length=made_with.train.seq_length, vocabulary_size=summary.vocabulary_size),
+        "loss": plots.loss(history, seq_length=T, vocabulary_size=K, warnings=warnings),
         "gradcheck": plots.gradient_errors(errors, reference=reference),
         "step_sweep": plots.step_sweep(artifacts.STEP_SWEEP.read(inp), step=errors.step),
         "samples": plots.samples(samples),
@@ -30,7 +32,8 @@ def run(config: Config, inp: Path, out: Path) -> None:
         summary=summary,
         errors=errors,
         reference=reference,
-        metrics=artifacts.METRICS.read(inp),
+        metrics=metrics,
+        warnings=warnings,
         samples=samples,
         text=artifacts.TEXT.read(inp),
         quality=artifacts.QUALITY.read(inp),

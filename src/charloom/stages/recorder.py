@@ -3,38 +3,42 @@
 import copy
 import math
 import sys
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from charloom.adapters.configuration import TrainConfig
+from charloom.adapters.configuration import Config, advice
 from charloom.adapters.files import artifacts
 from charloom.adapters.files.corpus import Corpus
 from charloom.adapters.files.work_folder import Row, WorkFolder
 from charloom.adapters.process import signals
 from charloom.adapters.progress import Progress
 from charloom.core.common.errors import StateError
-from charloom.core.common.records import HistoryRow, Sample, TrainingMetrics
+from charloom.core.common.records import HistoryRow, Sample, TrainingMetrics, TrainingWarning
 from charloom.core.network import sample
 from charloom.core.training import Training, evaluate
 
+_PIECE = 1 << 22  # characters counted at once
 _VALIDATION = "validation_nats_per_char"
 
 
 class Recorder:
-    """Validates, samples, logs and saves a training at the steps that the options name, and tells when it has ended.
+    """Validates, samples, logs and saves a training at the steps that the configuration names, and tells when it ends.
 
     Rows and checkpoints go to the work folder. `rng` draws the samples; its state is part of a checkpoint.
     """
 
     def __init__(
-        self, options: TrainConfig, training: Training, text: Corpus, work: WorkFolder, *, rng: np.random.Generator
+        self, config: Config, training: Training, text: Corpus, work: WorkFolder, *, rng: np.random.Generator
     ) -> None:
         """A recorder of `training`, which may go on from a checkpoint: see `resume`."""
-        self._options, self._training, self._text, self._work, self._rng = options, training, text, work, rng
+        self._config, self._options, self._rng = config, config.train, rng
+        self._training, self._text, self._work = training, text, work
         self._found = Row()  # of the step that is being recorded
-        self._validates = options.validate_every > 0 and len(text.validation_ids) > 1
+        self._told = 0  # warnings
+        self._validates = self._options.validate_every > 0 and len(text.validation_ids) > 1
 
     def resume(self) -> None:
         """Return the training to its last checkpoint, if there is one."""
@@ -42,12 +46,18 @@ class Recorder:
             self._training.restore(saved.arrays, saved.values)
             self._rng.bit_generator.state = saved.values["sample_rng"]
             self._found = saved.values.get("found", {})
+            self._told = len(self._training.diagnostics.warnings)
             print(f"going on from step {self._training.step:,} ({self._work.path})", file=sys.stderr)
 
     @property
     def stopped(self) -> str | None:
-        """Why the training is at its end: "steps", "smooth_loss", "patience" or "max_seconds"; None where it is not."""
+        """Why the training is at its end: "steps", "smooth_loss", "patience" or "max_seconds"; None where it is not.
+
+        A training makes one update at least, however little time it has.
+        """
         options, training = self._options, self._training
+        if training.step == 0:
+            return None
         bound = options.stop_at_smooth_loss
         if training.step >= options.steps:
             return "steps"
@@ -61,7 +71,8 @@ class Recorder:
         """Do what is due after an update, and tell whether it was the last one.
 
         A signal may end the long parts of it, a validation or a sample. What was found before stays, as a part of a
-        checkpoint; recording the same step again goes on from there, and is harmless where it was done.
+        checkpoint; recording the same step again goes on from there, and is harmless where it was done. Raises
+        StateError where the training ends diverged.
         """
         options, training, found = self._options, self._training, self._found
         step = training.step
@@ -70,13 +81,17 @@ class Recorder:
         if self._validates and _VALIDATION not in found and (step % options.validate_every == 0 or self.stopped):
             found[_VALIDATION] = self._validate(progress)
         last = self.stopped is not None
+        if last:
+            training.diagnostics.note_end(step)
+        self._tell_warnings(progress)
         if self._sample_is_due(last):
             found["sample"] = self._sample(last)
         if found or last or step == 1 or step % options.log_every == 0:
             losses = {"loss": training.loss, "smooth_loss": training.smooth_loss}
             self._work.append({"step": step, "epoch": training.epoch, **losses, **found})
         self._found = {}
-        if last or step % options.checkpoint_every == 0:
+        # Until it is known what comes of a high loss, the checkpoints from before it are kept.
+        if last or (step % options.checkpoint_every == 0 and not training.diagnostics.suspect):
             self.save()
         progress.advance()
         return last
@@ -90,7 +105,7 @@ class Recorder:
         self._work.save(training.arrays(), values)
 
     def write(self, out: Path) -> None:
-        """Write the history, the samples and the metrics into the stage's folder `out`."""
+        """Write the history, the samples, the warnings and the metrics into the stage's folder `out`."""
         rows, training = self._work.history, self._training
         history = [
             HistoryRow(row["step"], row["epoch"], row["loss"], row["smooth_loss"], row.get(_VALIDATION)) for row in rows
@@ -98,6 +113,7 @@ class Recorder:
         artifacts.HISTORY.write(out, history)
         samples = [Sample(row["step"], row["smooth_loss"], row["sample"]) for row in rows if "sample" in row]
         artifacts.SAMPLES.write(out, samples)
+        artifacts.WARNINGS.write(out, self._warnings())
         nats_per_char = training.smooth_loss / training.seq_length
         validation = next((row[_VALIDATION] for row in reversed(rows) if _VALIDATION in row), None)
         metrics = TrainingMetrics(
@@ -114,6 +130,22 @@ class Recorder:
             stopped=self.stopped,
         )
         artifacts.METRICS.write(out, metrics)
+
+    def _warnings(self) -> list[TrainingWarning]:
+        """The warnings to date, with what to try."""
+        diagnostics = self._training.diagnostics
+        found = []
+        for warning in diagnostics.warnings:
+            unseen = _count_unseen(self._text) if warning.kind == "overfitting" else 0
+            hint = advice.on_warning(warning.kind, self._config, started_high=diagnostics.started_high, unseen=unseen)
+            found.append(replace(warning, message=f"{warning.message}; {hint}"))
+        return found
+
+    def _tell_warnings(self, progress: Progress) -> None:
+        if self._told < len(self._training.diagnostics.warnings):
+            for warning in self._warnings()[self._told :]:
+                progress.tell(f"charloom: warning: {warning.message}")
+                self._told += 1
 
     def _validate(self, progress: Progress) -> float:
         with signals.let_through():
@@ -136,3 +168,13 @@ class Recorder:
             text = self._text.vocabulary.decode(int(ids[0]) for ids in islice(drawn, length))
         self._rng = rng
         return text
+
+
+def _count_unseen(text: Corpus) -> int:
+    """The number of characters in the validation text that do not occur in the training text."""
+    K = len(text.vocabulary)
+    training, validation = (
+        sum(np.bincount(ids[start : start + _PIECE], minlength=K) for start in range(0, len(ids), _PIECE))
+        for ids in (text.train_ids, text.validation_ids)
+    )
+    return int(np.sum(np.where(training == 0, validation, 0)))

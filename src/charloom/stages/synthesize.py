@@ -26,6 +26,11 @@ def run(config: Config, inp: Path, out: Path) -> None:
     if options.prime_file:
         prime = corpus.read_text(Path(options.prime_file), encoding=data.encoding, newline=data.newline, key=key)
     model, trained_on = models.load(inp / _FILES[options.model].name), corpus.load(inp)
+    metrics = artifacts.METRICS.read(inp)
+    by = f"step {metrics.steps:,}, the last"
+    if options.model == "best" and metrics.best_step:
+        by = f"step {metrics.best_step:,}, with the lowest validation loss"
+    print(f"writing with the model of {by}", file=sys.stderr)
     unreadable = "choose synthesize.prime from the training text's characters or set synthesize.on_unknown=skip"
     with blas_threads(1):  # another number rounds differently
         with hint(DataError, unreadable):

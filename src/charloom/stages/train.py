@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from charloom.adapters import command
-from charloom.adapters.configuration import Config, OptimizerConfig, project_root
+from charloom.adapters.configuration import Config, OptimizerConfig, advice, project_root
 from charloom.adapters.files import archive, artifacts, corpus, models, parameters
 from charloom.adapters.files.work_folder import WorkFolder
 from charloom.adapters.process import signals
@@ -23,7 +23,7 @@ from charloom.stages.recorder import Recorder
 
 
 def run(config: Config, inp: Path, out: Path) -> None:
-    """Write the last and the best model (the same without validations), the history, samples and metrics into `out`.
+    """Write the last and the best model (the same without validations), the history, samples, warnings and metrics.
 
     Goes on from the last checkpoint of the same training, if there is one. Raises Interrupted, with a checkpoint kept,
     after a signal.
@@ -43,9 +43,16 @@ def run(config: Config, inp: Path, out: Path) -> None:
         WorkFolder(project_root(), fingerprint(config, text)) as work,
         command.started(training.pool),
     ):
-        recorder = Recorder(config.train, training, text, work, rng=np.random.default_rng(sample_seed))
+        recorder = Recorder(config, training, text, work, rng=np.random.default_rng(sample_seed))
         recorder.resume()
-        _train(training, recorder, config.train.steps)
+        try:
+            _train(training, recorder, config.train.steps)
+        except StateError as error:
+            started_high = training.step == 0 or training.diagnostics.started_high
+            hints = [advice.on_divergence(config, started_high=started_high)]
+            if kept := work.last_checkpoint:
+                hints.append(f"the checkpoint {kept} is from before")
+            raise StateError("; ".join([str(error), *hints])) from None
         models.save(Model(network, text.vocabulary), artifacts.MODEL.path(out))
         if training.best_step:
             network.parameters.vector[:] = training.best
@@ -69,8 +76,7 @@ def fingerprint(config: Config, text: corpus.Corpus) -> str:
 
 def _train(training: Training, recorder: Recorder, steps: int) -> None:
     """Update until the recorder says that it was the last time; after a signal, save and raise Interrupted."""
-    diverged = "the last finite checkpoint is kept; lower optimizer.learning_rate or optimizer.clip_value"
-    with Progress(training, steps) as progress, signals.held_back(), hint(StateError, diverged):
+    with Progress(training, steps) as progress, signals.held_back():
         try:
             if training.step and recorder.record(progress):  # the checkpoint may be from within that
                 return

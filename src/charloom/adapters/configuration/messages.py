@@ -30,6 +30,8 @@ _MUST = {
 def problem(details: ErrorDetails) -> str:
     """What the schema has against one value."""
     key, kind, value = ".".join(map(str, details["loc"])), details["type"], details["input"]
+    if not key:  # a rule that takes several keys words the whole line
+        return str(details["ctx"]["error"])
     if kind == "missing":
         return f"{key} has no value; params.yaml must give it one"
     if kind in ("extra_forbidden", "invalid_key"):

@@ -5,9 +5,10 @@ a bool is no number and 1000.0 no whole number; a whole number is taken for a nu
 """
 
 import os
-from typing import Annotated, Any, Literal
+import sys
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
 from charloom.adapters.configuration.plain import NO_SECRET, holds_secret
 
@@ -69,6 +70,11 @@ def _server_address(uri: str | None, info: ValidationInfo) -> str | None:
 class _Section(BaseModel):
     # Fields are checked in their order, so a rule finds in `info.data` those above its own that passed.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+# The smallest positive number of each type, and the largest. NumPy, which knows them, is not needed here for more.
+_RANGES = {"float64": (2.0**-1074, sys.float_info.max), "float32": (2.0**-149, (2 - 2.0**-23) * 2.0**127)}
+_DEVIATIONS = 100  # no normal draw is as many standard deviations from the mean
 
 
 class DataConfig(_Section):
@@ -205,6 +211,20 @@ class Config(Parameters):
     tracking: TrackingConfig
     inp: Text
     out: Text
+
+    @model_validator(mode="after")
+    def _in_range_of_dtype(self) -> Self:
+        """An ε that becomes 0 in float32 divides by 0; that is not for the learning rate to be blamed for."""
+        smallest, largest = _RANGES[self.model.dtype]
+        used = {key: getattr(self.optimizer, key) for key in ("learning_rate", "clip_value", "clip_norm")}
+        if self.optimizer.name != "sgd":
+            used["epsilon"] = self.optimizer.epsilon
+        bounded = [(f"optimizer.{key}", value, largest) for key, value in used.items() if value is not None]
+        for key, value, highest in (*bounded, ("model.init_scale", self.model.init_scale, largest / _DEVIATIONS)):
+            if not smallest <= value <= highest:
+                dtype = self.model.dtype
+                raise ValueError(f"{key} must be from {smallest:.2g} to {highest:.2g} for {dtype}, got {value:g}")
+        return self
 
 
 # The keys and whole sections that shape the result of each stage; dvc.yaml lists the same under `params:`.

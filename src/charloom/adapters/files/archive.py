@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from charloom.adapters.files.formats import first_problem, open_regular, replacing
+from charloom.adapters.files.formats import first_problem, open_regular, replacing, to_json
 from charloom.core.common.errors import StateError
 from charloom.core.common.types import Array
 
@@ -27,7 +27,7 @@ def save(path: Path, kind: str, arrays: Mapping[str, Array], values: Mapping[str
     `kind`, a key of FORMATS, says what the file is, and `load` refuses another. The same content gives the same bytes.
     """
     metadata = {"format": FORMATS[kind], "kind": kind, "sha256": _digest(arrays, values), "values": dict(values)}
-    text = np.frombuffer(json.dumps(metadata).encode(), np.uint8)
+    text = np.frombuffer(to_json(metadata).encode(), np.uint8)
     with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
         for name, array in {"metadata": text, **arrays}.items():
             member = io.BytesIO()  # whole before it is written, unlike np.savez: the bytes are those of every Python

@@ -28,6 +28,7 @@ MODEL = Artifact("train/model.npz")
 BEST_MODEL = Artifact("train/best.npz")
 HISTORY = Csv("train/history.csv", records.HistoryRow)
 SAMPLES = JsonLines("train/samples.jsonl", records.Sample)
+WARNINGS = JsonLines("train/warnings.jsonl", records.TrainingWarning)
 METRICS = Json("train/metrics.json", records.TrainingMetrics)
 
 TEXT = Text("synthesize/sample.txt")
@@ -46,7 +47,7 @@ RESULT = Json("track/result.json", records.Result)
 ALL: tuple[Artifact, ...] = (
     *(VOCABULARY, IDS, SUMMARY),
     *(ERRORS, ERROR_TABLE, STEP_SWEEP),
-    *(MODEL, BEST_MODEL, HISTORY, SAMPLES, METRICS),
+    *(MODEL, BEST_MODEL, HISTORY, SAMPLES, WARNINGS, METRICS),
     *(TEXT, QUALITY),
     *PARAMETERS.values(),
     *(*FIGURES.values(), REPORT),

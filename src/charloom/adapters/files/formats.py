@@ -18,7 +18,7 @@ from functools import cached_property
 from io import BufferedReader
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import IO, Generic, TypeVar
+from typing import IO, Any, Generic, TypeVar
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -107,6 +107,17 @@ def hash_file(path: Path) -> str:
     """The sha256 of a file. Raises what `open_regular` raises."""
     with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def to_json(value: Any, **options: Any) -> str:
+    """The plain `value` as JSON of the standard, with the `options` of `json.dumps`.
+
+    Raises StateError for an infinity or a NaN, which JSON does not have.
+    """
+    try:
+        return json.dumps(value, allow_nan=False, **options)
+    except ValueError as error:
+        raise StateError(f"all numbers in a JSON file must be finite ({error})") from None
 
 
 @dataclass(frozen=True)
@@ -245,7 +256,7 @@ class Json(Typed[T]):
     def write(self, out: Path, value: T) -> None:
         """Replace the value."""
         plain = self._adapter.dump_python(value)
-        self.write_bytes(out, (json.dumps(plain, indent=2 if isinstance(plain, dict) else None) + "\n").encode())
+        self.write_bytes(out, (to_json(plain, indent=2 if isinstance(plain, dict) else None) + "\n").encode())
 
 
 @dataclass(frozen=True)
@@ -260,7 +271,7 @@ class JsonLines(Typed[T]):
 
     def write(self, out: Path, values: Iterable[T]) -> None:
         """Replace the values."""
-        lines = (json.dumps(self._adapter.dump_python(value), ensure_ascii=False) + "\n" for value in values)
+        lines = (to_json(self._adapter.dump_python(value), ensure_ascii=False) + "\n" for value in values)
         self.write_bytes(out, "".join(lines).encode())
 
 

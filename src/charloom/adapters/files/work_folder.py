@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 
 from charloom.adapters.files import archive
-from charloom.adapters.files.formats import named_in_errors, replacing
+from charloom.adapters.files.formats import named_in_errors, replacing, to_json
 from charloom.core.common.errors import EnvironmentFault, StateError
 from charloom.core.common.types import Array
 
@@ -70,7 +70,7 @@ class WorkFolder:
 
     def save(self, arrays: Mapping[str, Array], values: Mapping[str, Any]) -> None:
         """Write a checkpoint and the history up to it; the last two checkpoints are kept."""
-        lines = "".join(json.dumps(row) + "\n" for row in self.history[self._written :]).encode()
+        lines = "".join(to_json(row) + "\n" for row in self.history[self._written :]).encode()
         with named_in_errors(self._journal), self._journal.open("ab") as file:
             file.write(lines)
             file.flush()
@@ -82,6 +82,11 @@ class WorkFolder:
         archive.save(path, "checkpoint", arrays, {**values, **history})
         for old in self._checkpoints()[2:]:
             old.unlink()
+
+    @property
+    def last_checkpoint(self) -> Path | None:
+        """The newest checkpoint, damaged or not; None where there is none."""
+        return next(iter(self._checkpoints()), None)
 
     def resume(self) -> Saved | None:
         """The newest undamaged checkpoint, with `history` up to it; None where there are no checkpoints.

@@ -8,16 +8,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from charloom.adapters.plots.style import ACCENT, FAINT, GREY, INK, WIDTH, as_png, headline, note
-from charloom.core.common.records import HistoryRow
+from charloom.adapters.plots.style import ACCENT, FAINT, GREY, INK, SMALL, WIDTH, as_png, headline, note
+from charloom.core.common.records import HistoryRow, TrainingWarning
 
 
 @as_png
-def loss(history: Sequence[HistoryRow], *, seq_length: int, vocabulary_size: int) -> Figure:
+def loss(
+    history: Sequence[HistoryRow], *, seq_length: int, vocabulary_size: int, warnings: Sequence[TrainingWarning] = ()
+) -> Figure:
     """The smooth loss over the training steps, with the loss of single windows and the uniform model's T ln K.
 
     `history` has at least one row; T = `seq_length` and K = `vocabulary_size`. The validation loss is drawn where it
-    was measured, T times its nats per character. The axis on the right shows bits per character, L / (T ln 2).
+    was measured, T times its nats per character. Each of the `warnings` is a line at its training step. The axis on the
+    right shows bits per character, L / (T ln 2).
     """
     T, K = seq_length, vocabulary_size
     uniform = T * math.log(K)
@@ -35,6 +38,11 @@ def loss(history: Sequence[HistoryRow], *, seq_length: int, vocabulary_size: int
     ax.plot(steps, smooth_losses, color=ACCENT, linewidth=2, marker=point)
     ax.plot(list(validation), list(validation.values()), "D", color=INK, markersize=5, markeredgecolor="white")
     height = _set_limits(ax, end, [*losses, *smooth_losses, *validation.values(), uniform])
+
+    for warning in warnings:
+        ax.axvline(warning.step, color=INK, linewidth=0.8, linestyle=":")
+        name = f"Warning: {warning.kind.replace('_', ' ')}"
+        note(ax, name, (warning.step, ax.get_ylim()[1]), (-2, -2), rotation=90, ha="right", va="top", size=SMALL)
 
     tail = losses[-max(1, len(losses) // 10) :]
     labels = [

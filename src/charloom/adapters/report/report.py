@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from charloom.core.common.formatting import scientific
-from charloom.core.common.records import GradientErrors, Quality, Sample, Summary, TrainingMetrics
+from charloom.core.common.records import GradientErrors, Quality, Sample, Summary, TrainingMetrics, TrainingWarning
 
 
 def page(
@@ -22,6 +22,7 @@ def page(
     errors: GradientErrors,
     reference: Mapping[str, tuple[float, float]],
     metrics: TrainingMetrics,
+    warnings: Sequence[TrainingWarning],
     samples: Sequence[Sample],
     text: str,
     quality: Quality,
@@ -31,14 +32,16 @@ def page(
     """The page, as HTML that can be encoded in UTF-8.
 
     `reference` has the published absolute and relative error of the central difference by tensor; it is empty where
-    there is nothing to compare `errors` with. `text` is the synthesized text, and `quality` describes it. `parameters`
-    are those of the run by dotted key. `figures` are PNGs: `loss`, `gradcheck`, `step_sweep` and `samples`.
+    there is nothing to compare `errors` with. `warnings` are those of the training. `text` is the synthesized text, and
+    `quality` describes it. `parameters` are those of the run by dotted key. `figures` are PNGs: `loss`, `gradcheck`,
+    `step_sweep` and `samples`.
     """
     html = _TEMPLATE.render(
         summary=summary,
         errors=errors,
         reference=reference,
         metrics=metrics,
+        warnings=warnings,
         samples=samples,
         text=text,
         quality=asdict(quality),

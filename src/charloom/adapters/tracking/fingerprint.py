@@ -18,6 +18,7 @@ _REQUIRED: tuple[Artifact, ...] = (
     artifacts.MODEL,
     artifacts.HISTORY,
     artifacts.SAMPLES,
+    artifacts.WARNINGS,
     artifacts.METRICS,
     artifacts.TEXT,
     artifacts.QUALITY,

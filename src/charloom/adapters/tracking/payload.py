@@ -67,6 +67,8 @@ def read_payload(inp: Path, result: Result) -> Payload:
                 metrics.append((f"{stage}/{key}", float(value), 0))
             elif value is not None:
                 tags[f"charloom.{stage}.{key}"] = str(value)
+    if warnings := artifacts.WARNINGS.read(inp):
+        tags["charloom.warnings"] = ", ".join(warning.kind for warning in warnings)
     smooth = f"smooth loss {history[-1].smooth_loss:.1f}" if history else "no steps"
     return Payload(
         name=f"{model_name(made_with)}, {smooth}",

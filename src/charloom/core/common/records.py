@@ -121,6 +121,18 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class TrainingWarning:
+    """What was found wrong with a training, and the training step at which it was found.
+
+    `kind` is "above_uniform", "rising", "saturated" or "overfitting"; `message` says it in a line.
+    """
+
+    step: int
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True)
 class TrainingMetrics:
     """How a training ended, and why it `stopped`: "steps", "smooth_loss", "patience" or "max_seconds"."""
 

@@ -15,6 +15,7 @@ import numpy as np
 from charloom.core.common.errors import DataError, StateError
 from charloom.core.common.types import Array, Ids
 from charloom.core.network import Network
+from charloom.core.training.diagnostics import Diagnostics
 from charloom.core.training.optimizers import Optimizer
 from charloom.core.training.workers import WorkerPool
 
@@ -43,7 +44,8 @@ class Training:
     at position 0 with a zero state.
 
     `step`, `epoch`, `position`, `loss` and `smooth_loss` say where the training is; `best` holds the parameters with
-    the lowest validation loss that `note_validation` was told of, at `best_step`; `pool` computes the gradients.
+    the lowest validation loss that `note_validation` was told of, at `best_step`; `pool` computes the gradients;
+    `diagnostics` tells what is wrong with the training.
 
     >>> from charloom.core.training.optimizers import AdaGrad
     >>> network = Network(vocabulary_size=2, hidden_size=3, dtype=np.float64)
@@ -102,6 +104,7 @@ class Training:
         self.pool = pool or WorkerPool(network)
         self.best = network.parameters.vector.copy()
         self.best_step, self.best_validation, self.validations_since_best = 0, math.inf, 0
+        self.diagnostics = Diagnostics(uniform=T * math.log(network.vocabulary_size), characters=T * B)
         self._started = time.monotonic()
 
     @property
@@ -123,7 +126,7 @@ class Training:
     def updates(self) -> Iterator[Update]:
         """Update after update, without end: the caller decides when to stop.
 
-        Raises StateError for a loss that is not finite, before the update.
+        Raises StateError for a loss that is not finite, before the update, and where the training has diverged.
         """
         T, network = self.seq_length, self.network
         while True:
@@ -139,6 +142,7 @@ class Training:
             self.loss, self.state = loss, state
             kept = self.smoothing
             self.smooth_loss = kept * self.smooth_loss + (1 - kept) * loss if self.step > 1 else loss
+            self.diagnostics.note_update(self.step, loss, state[:, 0])
             self.position += T
             if self.position >= self.stream_length - T:
                 self.position, self.epoch = 0, self.epoch + 1
@@ -146,12 +150,18 @@ class Training:
             yield Update(self.step, loss, self.smooth_loss)
 
     def note_validation(self, loss: float) -> None:
-        """Keep the present parameters as the best, if this validation loss is the lowest so far."""
+        """Keep the present parameters as the best, if this validation loss is the lowest so far.
+
+        Raises StateError for a loss that is not finite.
+        """
+        if not math.isfinite(loss):
+            raise StateError(f"the validation loss must be finite, got {loss} at step {self.step}")
         if loss < self.best_validation:
             self.best_step, self.best_validation, self.validations_since_best = self.step, loss, 0
             self.best[:] = self.network.parameters.vector
         else:
             self.validations_since_best += 1
+        self.diagnostics.note_validation(self.step, loss, self.best_validation, self.best_step)
 
     @property
     def next_id(self) -> int:
@@ -164,8 +174,10 @@ class Training:
         return {**self.network.parameters, "state": self.state, "best": self.best, **optimizer}
 
     def values(self) -> dict[str, Any]:
-        """The numbers of the state, by name."""
-        return {name: getattr(self, name) for name in _VALUES}
+        """The numbers of the state, by name, as JSON values: None is one that is not finite, as at the start."""
+        numbers = {name: getattr(self, name) for name in _VALUES}
+        finite = {name: number if math.isfinite(number) else None for name, number in numbers.items()}
+        return {**finite, "diagnostics": self.diagnostics.values()}
 
     def restore(self, arrays: dict[str, Array], values: dict[str, Any]) -> None:
         """Return to the state that `arrays` and `values` were taken from.
@@ -181,7 +193,10 @@ class Training:
         for name in _VALUES:
             if name not in values:
                 raise StateError(f"{name} is missing in the checkpoint")
-            setattr(self, name, values[name])
+            if values[name] is not None:
+                setattr(self, name, values[name])
+        if "diagnostics" in values:  # older checkpoints have none: what follows is judged by itself
+            self.diagnostics = Diagnostics.restored(values["diagnostics"])
 
 
 def evaluate(network: Network, ids: Ids) -> float:
