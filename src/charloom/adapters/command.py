@@ -25,6 +25,7 @@ from charloom.adapters import kernels
 from charloom.adapters.configuration import Config, load
 from charloom.core.common.errors import CharloomError, EnvironmentFault
 
+WORKER_MEMORY = 50 << 20  # bytes of a worker process before its work, for Python and NumPy
 _PR_SET_PDEATHSIG = 1
 _HELP = """Arguments are keys of params.yaml with their values, such as model.hidden_size=200, and preset=smoke,
 inp=<folder whose stage folders are read; default artifacts>, out=<folder that is written; default a new one>."""

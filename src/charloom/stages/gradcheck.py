@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from charloom.adapters.command import blas_threads, require_memory, stage_main, start_worker
+from charloom.adapters.command import WORKER_MEMORY, blas_threads, require_memory, stage_main, start_worker
 from charloom.adapters.configuration import Config
 from charloom.adapters.files import artifacts, corpus
 from charloom.core import gradcheck
@@ -61,8 +61,12 @@ def _network(config: Config, vocabulary_size: int) -> Network:
     hidden_size = options.hidden_size or config.model.hidden_size
     sizes = config.model.model_dump(include={"cell", "layers"})
     sizes |= {"vocabulary_size": vocabulary_size, "hidden_size": hidden_size}
-    bytes_per_worker = Network.memory(options.seq_length, options.batch_size, **sizes, dtype=np.complex128)
-    advice = f"check a smaller network of the same kind: lower gradcheck.hidden_size ({hidden_size})"
+    T, B = options.seq_length, options.batch_size
+    bytes_per_worker = Network.memory(T, B, **sizes, dtype=np.complex128) + WORKER_MEMORY
+    advice = (
+        f"check a smaller network or window of the same kind: lower gradcheck.hidden_size ({hidden_size}), "
+        f"gradcheck.seq_length ({T}), gradcheck.batch_size ({B}) or gradcheck.workers ({options.workers})"
+    )
     require_memory(options.workers * bytes_per_worker, "the gradient check", advice)
     return Network(**sizes, dtype=np.float64)
 

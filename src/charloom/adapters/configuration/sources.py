@@ -1,0 +1,56 @@
+"""The YAML files that a configuration is composed of, refused where reading them could take all time or all memory.
+
+A few lines, each referring twice to the one above it, stand for more than any memory holds. So a value is written where
+it is needed; DVC reads params.yaml without references too. Knows no key.
+"""
+
+import io
+import re
+from pathlib import Path
+
+import yaml
+
+from charloom.adapters.configuration.messages import shown
+from charloom.core.common.errors import ConfigError
+
+_MAX_BYTES = 64 * 1024  # ten times what params.yaml has
+_MAX_DEPTH = 20
+_REFERENCE = re.compile(r"\$\{(?!oc\.env:)")  # what comes from the environment is not resolved again
+_HYDRAS = Path("conf/config.yaml")  # sets up Hydra, which needs references
+
+
+def require_bounded(root: Path) -> None:
+    """Raise ConfigError for a file of the project at `root` that is no file, too long or too deep, or has references.
+
+    Raises UnicodeDecodeError and yaml.YAMLError for what is no text and no YAML.
+    """
+    for path in (root / "params.yaml", *sorted((root / "conf").rglob("*.yaml"))):
+        content = _read(path)
+        if len(content) > _MAX_BYTES:
+            raise ConfigError(f"{path} must have at most {_MAX_BYTES:,} bytes, got more; keep only keys and values")
+        content.decode()  # which the parser would not
+        stream = io.BytesIO(content)
+        stream.name, depth = str(path), 0  # which the parser's errors name
+        for event in yaml.parse(stream, Loader=yaml.CSafeLoader):
+            line = f"{path}, line {event.start_mark.line + 1 if event.start_mark else 1}"
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _MAX_DEPTH:
+                raise ConfigError(f"{line}: must have at most {_MAX_DEPTH} levels, got more; keys have two")
+            if isinstance(event, yaml.AliasEvent):
+                raise ConfigError(f"{line}: must have no alias, got *{event.anchor}; write the value itself")
+            if not isinstance(event, yaml.ScalarEvent) or path.relative_to(root) == _HYDRAS:
+                continue
+            if _REFERENCE.search(event.value):
+                must = "must have no reference to another key"
+                raise ConfigError(f"{line}: {must}, got {shown(event.value)}; write the value itself")
+
+
+def _read(path: Path) -> bytes:
+    """What is in the file, up to a byte too many."""
+    if not path.is_file():
+        raise ConfigError(f"{path} must be a file, got something else; put a file of YAML there")
+    try:
+        with path.open("rb") as file:
+            return file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{path} must be a file that can be read, got {error.strerror}; replace it") from None
