@@ -78,7 +78,7 @@ def _reading() -> Iterator[None]:
     try:
         with one_line_errors():
             yield
-    except (CharloomError, OSError, MemoryError):
+    except (CharloomError, MemoryError):
         raise
     except Exception as error:
         must = "params.yaml, conf/ and the command line must be such that Hydra can compose them"
