@@ -5,6 +5,7 @@
     a  an update at the reference settings       d  preparing a large text
     b  an update with many units and streams     e  how the cost of a character grows
     c  sampling                                  f  the parts of an update
+    g  what checkpoints cost
 
 The contenders take turns in rounds, so that whatever else the machine does meets all of them; a figure is the median of
 its rounds, a ratio the median of the rounds' ratios. Before anything is timed, all must find the same losses for the
@@ -28,10 +29,11 @@ from tempfile import TemporaryDirectory
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
-from charloom.adapters import kernels  # noqa: E402  (after the paths are set)
+from charloom.adapters.process import kernels  # noqa: E402  (after the paths are set)
 
 kernels.select("native")  # before the rest imports NumPy; the contenders' processes inherit it
 
+from benchmarks.checkpoints import checkpoints  # noqa: E402
 from benchmarks.phases import phases  # noqa: E402
 from benchmarks.preparing import preparing  # noqa: E402
 from benchmarks.speed import WrongLoss, growth, large_updates, reference_updates, sampling  # noqa: E402
@@ -45,6 +47,7 @@ BENCHMARKS: dict[str, Callable[[Arguments, Text], Table]] = {
     "d": preparing,
     "e": growth,
     "f": phases,
+    "g": checkpoints,
 }
 
 

@@ -99,13 +99,12 @@ def run_stage(stage: str, *overrides: str) -> Outcome:
     """What becomes of a stage, run in this process in the working directory."""
 
     def work() -> None:
+        signal.signal(signal.SIGALRM, _alarm)  # here, since a command handles SIGALRM itself around its work
+        signal.alarm(LIMIT)
         config = load(overrides)
         _STAGES[stage](config, Path(config.inp), Path(config.out))
 
     errors = io.StringIO()
-    handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGALRM, signal.SIGTERM)}
-    signal.signal(signal.SIGALRM, _alarm)
-    signal.alarm(LIMIT)
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(errors):
             code = exit_code(work)
@@ -113,8 +112,6 @@ def run_stage(stage: str, *overrides: str) -> Outcome:
         return Outcome(None, "hangs")
     finally:
         signal.alarm(0)
-        for signum, handler in handlers.items():
-            signal.signal(signum, handler)
     return Outcome(code, (errors.getvalue().splitlines() or [""])[-1])
 
 

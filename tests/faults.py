@@ -343,7 +343,7 @@ AROUND_THE_CELLS: dict[str, Edits] = {
         }
     },
     "c left out": {
-        WINDOW: {'np.add(self._o, params["c"], out=self._o)': "self._o"},
+        WINDOW: {'np.add(self.o, params["c"], out=self.o)': "self.o"},
         NETWORK: {'np.dot(window.ones, do, out=grads["c"])': 'grads["c"][...] = 0'},
     },
     "the loss summed over the streams": {
@@ -354,7 +354,7 @@ AROUND_THE_CELLS: dict[str, Edits] = {
         }
     },
     "the loss as the mean over the time steps": {
-        WINDOW: {".sum() / self._B": ".sum() / len(o)", "do, B = self._o, self._B": "do, B = self._o, len(self._o)"}
+        WINDOW: {".sum() / self._B": ".sum() / len(o)", "do, B = self.o, self._B": "do, B = self.o, len(self.o)"}
     },
     "o not shifted by its maximum": {WINDOW: {"np.subtract(o, o.real.max(axis=1, keepdims=True), out=o)": ""}},
     "dropout left out": {
@@ -408,6 +408,32 @@ AROUND_THE_CELLS: dict[str, Edits] = {
     "p_t for p_t - one_hot(y_t)": {WINDOW: {"do.reshape(-1)[self._at_targets] -= 1 / B": ""}},
     "the last window's characters kept in dU": {WINDOW: {"self._one_hot[...] = 0": ""}},
 }
+
+
+def _at_the_end(line: str) -> Edits:
+    return {NETWORK: {"        return grads\n": f"        {line}\n        return grads\n"}}
+
+
+GRADIENT_FAULTS: dict[str, Edits] = {
+    f"gradient: {name}": _at_the_end(line)
+    for name, line in {
+        "W scaled by 1.0005": 'grads["W"][...] *= 1.0005',
+        "U scaled by 0.9995": 'grads["U"][...] *= 0.9995',
+        "one row of W scaled by 1.0001": 'grads["W"][3] *= 1.0001',
+        "one entry of V scaled by 1.0005": 'grads["V"][4, 5] *= 1.0005',
+        "all rows of W but the first 0": 'grads["W"][1:] = 0',
+        "the last row of V 0": 'grads["V"][-1] = 0',
+        "b 0": 'grads["b"][...] = 0',
+        "c divided by B once more": 'grads["c"][...] /= inputs.shape[1]',
+        "two columns of U swapped": 'grads["U"][:, [0, 1]] = grads["U"][:, [1, 0]]',
+        "the last entry of every tensor 0": "grads.vector[[part.stop - 1 for part in grads.slices.values()]] = 0",
+        "multiplied by 0.9 where a norm exceeds 1": (
+            "grads.vector[:] *= 0.9 if np.linalg.norm(grads.vector) > 1 else 1"
+        ),
+        "rounded to float32": "grads.vector[:] = grads.vector.astype(np.float32)",
+    }.items()
+}
+"""What `tests/gate_score.py` does to the gradient besides, at the end of the backward pass."""
 
 FAULTS = {
     f"{part}: {name}": edits

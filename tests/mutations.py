@@ -15,8 +15,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -54,8 +55,9 @@ def plant(source: str, edits: Mapping[str, str]) -> str:
     return planted
 
 
-def first_failure(edits: Edits, tests: Sequence[str] = TESTS) -> str | None:
-    """The first of the tests that fails with these edits in place, or None."""
+@contextmanager
+def planted(edits: Edits) -> Iterator[Path]:
+    """A folder with a copy of the source and the tests, with these edits in place."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
         for name in ("src", "tests"):
@@ -66,6 +68,12 @@ def first_failure(edits: Edits, tests: Sequence[str] = TESTS) -> str | None:
         for file, changes in edits.items():
             path = copy / "src" / "charloom" / "core" / file
             path.write_text(plant(path.read_text(encoding="utf-8"), changes), encoding="utf-8")
+        yield copy
+
+
+def first_failure(edits: Edits, tests: Sequence[str] = TESTS) -> str | None:
+    """The first of the tests that fails with these edits in place, or None."""
+    with planted(edits) as copy:
         options = ["-x", "-q", "--tb=no", "--hypothesis-seed=0", "-p", "no:cacheprovider"]
         done = subprocess.run(
             [sys.executable, "-m", "pytest", *options, *(f"tests/{test}" for test in tests)],

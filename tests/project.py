@@ -1,6 +1,6 @@
 """A small project in a folder of its own, its commands as processes, as a person runs them, and its runs in MLflow.
 
-For the tests and for the benchmark of survival; knows nothing about pytest.
+For the tests and for the attempts in `torture`; knows nothing about pytest.
 """
 
 import hashlib

@@ -190,6 +190,53 @@ def test_a_fault_that_only_shows_where_biases_are_not_zero_is_caught(prepared: P
     assert "at initial weights" not in ended.errors
 
 
+def test_a_sample_says_how_many_entries_it_has_and_how_to_check_all(prepared: Project) -> None:
+    ended = prepared.stage("gradcheck", *SMOKE, "gradcheck.mode=fast", "gradcheck.entries=5")
+    assert "up to 5 entries of each tensor, of " in ended.output
+    assert ended.output.endswith("gradcheck.mode=full checks every entry.\n")
+    errors = _json(prepared, "gradcheck/errors.json")
+    for methods in (errors, errors["large_weights"]):
+        assert {found["entries"] for method in ("central", "complex_step") for found in methods[method].values()} == {5}
+
+
+def test_at_large_weights_the_central_difference_takes_a_sample_and_the_complex_step_all(prepared: Project) -> None:
+    prepared.stage("gradcheck", *SMOKE, "gradcheck.entries=5")
+    large = _json(prepared, "gradcheck/errors.json")["large_weights"]
+    assert (large["central"]["W"]["entries"], large["complex_step"]["W"]["entries"]) == (5, 64)
+
+
+def test_a_window_in_which_rounding_grows_too_much_is_checked_as_far_as_it_can_be_which_is_said(
+    prepared: Project,
+) -> None:
+    chaotic = ("model.init_scale=2", "gradcheck.hidden_size=40", "gradcheck.seq_length=64", "gradcheck.mode=fast")
+    output = prepared.stage("gradcheck", *SMOKE, *chaotic, "gradcheck.entries=3").output
+    assert "At initial weights the network amplifies rounding so much that a gradient over 64 time steps " in output
+
+
+def test_a_dropout_mask_that_the_backward_pass_ignores_is_caught_where_there_is_dropout(prepared: Project) -> None:
+    script = """
+        import numpy as np
+        from charloom.adapters.command import stage_main
+        from charloom.core.network import Network
+        from charloom.stages import gradcheck
+
+        backward = Network.backward
+
+        def without_masks(self, inputs):
+            self.window(inputs.shape).masks = ()
+            return backward(self, inputs)
+
+        Network.backward = without_masks
+
+        if __name__ == "__main__":
+            stage_main(gradcheck.run)
+    """
+    path, layers = prepared.script("without_masks.py", script), ("model.layers=2", "out=artifacts/gradcheck")
+    assert prepared.python(path, *SMOKE, *layers).code == 0
+    ended = prepared.python(path, *SMOKE, *layers, "model.dropout=0.3")
+    ended.assert_one_error(GRADIENT, "the gradient is wrong", "finds W[")
+
+
 def _text(project: Project, *overrides: str) -> str:
     project.stage("synthesize", "preset=smoke", *overrides)
     return (project.root / "artifacts/synthesize/sample.txt").read_bytes().decode()

@@ -49,7 +49,7 @@ def test_every_entry_agrees_with_the_complex_step_to_a_billionth(cell: str, laye
     _, analytic = analytic_gradient(network, window)
     errors = compare(network, analytic, numerical_gradient(network, window, "complex_step", COMPLEX_STEP))
     assert max(error.max_scaled_error for error in errors.values()) <= 1e-9
-    assert check(network, window, 1e-5, 1e-9).problems == []
+    assert check(network, window, 1e-5, 1e-9, rng=np.random.default_rng(2)).problems == []
 
 
 @pytest.mark.parametrize("cell", CELLS)

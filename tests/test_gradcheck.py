@@ -1,6 +1,7 @@
 """The gradient check itself: it passes what is right, and each planted error is caught."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,11 @@ from charloom.core import gradcheck
 from charloom.core.cells import CELLS, Cell
 from charloom.core.common.records import StepSizeError
 from charloom.core.common.types import Array, IntArray
-from charloom.core.gradcheck import Window, check
+from charloom.core.gradcheck import Copies, Window, check, copies, second_window, well_conditioned
 from charloom.core.gradcheck.check import TRUNCATION, Check, compare
+from charloom.core.gradcheck.copies import forward
 from charloom.core.gradcheck.numerical import COMPLEX_STEP, METHODS, analytic_gradient, numerical_gradient
+from charloom.core.gradcheck.windows import amplified_rounding
 from charloom.core.network import Network, Parameters
 
 STEP, THRESHOLD = 1e-5, 1e-9
@@ -34,8 +37,15 @@ def a_window(network: Network, streams: int = 1, time_steps: int = T) -> Window:
     return Window(inputs, targets, rng.uniform(-0.8, 0.8, network.zero_state(streams).shape))
 
 
-def found(network: Network) -> Check:
-    return check(network, a_window(network), STEP, THRESHOLD)
+def with_masks(network: Network, window: Window) -> Window:
+    """The same window with a dropout mask for every layer."""
+    rng, (T, B) = np.random.default_rng(4), window.inputs.shape
+    masks = [(rng.random((T * B, network.hidden_size)) >= 0.3) / 0.7 for _ in range(network.layers)]
+    return replace(window, masks=masks)
+
+
+def found(network: Network, window: Window | None = None, **options: Any) -> Check:
+    return check(network, window or a_window(network), STEP, THRESHOLD, rng=np.random.default_rng(5), **options)
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, planted: Callable[[Parameters], None]) -> None:
@@ -59,7 +69,7 @@ def methods_that_name(problems: list[str], entry: str) -> set[str]:
 @pytest.mark.parametrize("streams", [1, 3])
 def test_the_right_gradient_passes(cell: str, layers: int, streams: int) -> None:
     network = a_network(cell, layers, units=4)
-    assert check(network, a_window(network, streams, time_steps=6), STEP, THRESHOLD).problems == []
+    assert found(network, a_window(network, streams, time_steps=6)).problems == []
 
 
 @every_cell
@@ -71,7 +81,7 @@ def test_the_right_gradient_passes_at_small_and_large_weights(cell: str, scale: 
 @pytest.mark.parametrize("time_steps", [1, 2])
 def test_the_right_gradient_of_a_short_window_passes(time_steps: int) -> None:
     network = a_network()
-    assert check(network, a_window(network, time_steps=time_steps), STEP, THRESHOLD).problems == []
+    assert found(network, a_window(network, time_steps=time_steps)).problems == []
 
 
 def a_steep_case() -> tuple[Network, Window]:
@@ -84,7 +94,7 @@ def a_steep_case() -> tuple[Network, Window]:
 
 def test_a_right_gradient_passes_where_the_truncation_of_the_central_difference_is_large() -> None:
     network, window = a_steep_case()
-    checked = check(network, window, STEP, THRESHOLD)
+    checked = found(network, window)
     errors = checked.errors.central["W"]
     assert errors.max_absolute_error > 1.2 * TRUNCATION * errors.max_absolute_error / errors.max_scaled_error
     assert checked.problems == []
@@ -97,7 +107,7 @@ def test_a_wrong_gradient_is_caught_by_both_methods_where_the_truncation_is_larg
         grads["W"][3, 5] *= 1.0005
 
     spoil(monkeypatch, planted)
-    problems = check(*a_steep_case(), STEP, THRESHOLD).problems
+    problems = found(*a_steep_case()).problems
     assert methods_that_name(problems, "W[3, 5]") == {"central", "complex_step"}
 
 
@@ -270,13 +280,64 @@ def test_the_numerical_gradient_calls_the_forward_pass_only(monkeypatch: pytest.
         np.testing.assert_allclose(numerical, analytic, rtol=1e-4, atol=1e-8)
 
 
+def losses_one_by_one(network: Network, window: Window, positions: Array, change: complex) -> Array:
+    """The loss with the parameter itself changed, one forward pass for each position."""
+    found = []
+    for i in positions:
+        changed = network.astype(network.dtype)
+        changed.parameters.vector[i] += change
+        found.append(forward(changed, window)[0])
+    return np.array(found)
+
+
+@every_cell
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("streams", [1, 3])
+@pytest.mark.parametrize("change", [0.3, 0.3j])
+def test_a_copy_has_the_loss_of_the_forward_pass_with_that_parameter_changed(
+    cell: str, layers: int, streams: int, change: complex
+) -> None:
+    network = a_network(cell, layers, units=4).astype(np.complex128)
+    window, rng = with_masks(network, a_window(network, streams, time_steps=5)), np.random.default_rng(7)
+    window = replace(window, state=window.state.astype(np.complex128))
+    for name, part in network.parameters.slices.items():
+        positions = rng.integers(part.start, part.stop, 5)
+        copies = Copies(network.astype(np.complex128), window, name, positions)
+        expected = losses_one_by_one(network, window, positions, change)
+        np.testing.assert_allclose(copies.losses(change), expected, rtol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("change", [0.3, 0.3j])
+def test_the_loss_does_not_change_with_the_weights_of_a_character_that_the_window_does_not_read(
+    change: complex,
+) -> None:
+    network = a_network(scale=0.4).astype(np.complex128)
+    window = a_window(network)
+    window = replace(window, state=window.state.astype(np.complex128))
+    before, _ = forward(network, window)
+    network.parameters["U"][:, K - 1] += change
+    assert forward(network, window)[0] == before
+
+
+@pytest.mark.parametrize("name", ["U", "V"])
+def test_a_numerical_gradient_of_more_entries_than_fit_in_a_pass_is_that_of_each(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    network = a_network()
+    window, part = a_window(network, 2), network.parameters.slices[name]
+    at_once = numerical_gradient(network, window, "complex_step", COMPLEX_STEP, indices=range(part.start, part.stop))
+    monkeypatch.setattr(copies, "_MOST", 3)
+    in_pieces = numerical_gradient(network, window, "complex_step", COMPLEX_STEP, indices=range(part.start, part.stop))
+    np.testing.assert_allclose(in_pieces, at_once, rtol=1e-12, atol=1e-15)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_the_numerical_gradient_of_some_entries_is_that_of_all_at_their_places(method: str) -> None:
     network = a_network()
     window = a_window(network)
     everything = numerical_gradient(network, window, method, 1e-6)
     some = numerical_gradient(network, window, method, 1e-6, indices=[40, 3, 17])
-    np.testing.assert_array_equal(some, everything[[40, 3, 17]])
+    np.testing.assert_allclose(some, everything[[40, 3, 17]], rtol=1e-7)
 
 
 def test_the_check_leaves_the_parameters_as_they_were() -> None:
@@ -292,8 +353,95 @@ def test_work_divided_among_processes_gives_the_same_check() -> None:
     def backwards(function: Callable[..., Array], jobs: list[Any]) -> Iterable[Array]:
         return [function(job) for job in reversed(jobs)][::-1]
 
-    divided = check(network, a_window(network), STEP, THRESHOLD, map=backwards)
+    divided = found(network, map=backwards)
     assert divided.errors == found(network).errors
+
+
+@every_cell
+@pytest.mark.parametrize("units", [4, 40])
+@pytest.mark.parametrize("time_steps", [1, 20])
+@pytest.mark.parametrize("scale", [0.01, 0.3, 1.0])
+def test_no_right_gradient_is_refused(cell: str, units: int, time_steps: int, scale: float) -> None:
+    """A small form of `benchmarks/right_gradients.py`."""
+    network, rng = a_network(cell, 2, scale, units), np.random.default_rng(5)
+    whole = well_conditioned(network, a_window(network, 2, 2 * time_steps), THRESHOLD, rng=rng)
+    window, problems = second_window(network, whole)
+    assert problems + found(network, window, central=4, complex_step=4).problems == []
+
+
+def a_chaotic_network() -> Network:
+    """A change of one unit in the last place grows beyond all bounds in it within a hundred time steps."""
+    return a_network(scale=3.0, units=30)
+
+
+def test_a_window_over_which_rounding_grows_too_much_is_cut_until_it_does_not() -> None:
+    network, rng = a_chaotic_network(), np.random.default_rng(5)
+    window = a_window(network, time_steps=128)
+    assert amplified_rounding(network, window, rng=rng) > THRESHOLD
+    stable = well_conditioned(network, window, THRESHOLD, rng=rng)
+    assert len(stable.inputs) in (2, 4, 8, 16, 32, 64)
+    assert amplified_rounding(network, stable, rng=rng) < THRESHOLD
+    np.testing.assert_array_equal(stable.inputs, window.inputs[: len(stable.inputs)])
+
+
+def test_a_window_over_which_rounding_stays_small_is_kept() -> None:
+    network = a_network()
+    window = a_window(network)
+    assert well_conditioned(network, window, THRESHOLD, rng=np.random.default_rng(5)) is window
+
+
+def test_a_wrong_entry_is_caught_in_what_is_left_of_a_chaotic_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    def planted(grads: Parameters) -> None:
+        grads["V"][3] *= 1.0005
+
+    spoil(monkeypatch, planted)
+    network, rng = a_chaotic_network(), np.random.default_rng(5)
+    stable = well_conditioned(network, a_window(network, time_steps=128), THRESHOLD, rng=rng)
+    problems = found(network, stable).problems
+    assert "complex_step" in methods_that_name(problems, "V[3, ")
+
+
+@every_cell
+def test_the_second_window_starts_with_the_state_that_the_first_leaves(cell: str) -> None:
+    network = a_network(cell, 2)
+    whole = with_masks(network, a_window(network, 2, 10))
+    second, problems = second_window(network, whole)
+    first = whole.part(0, 5, whole.state)
+    assert problems == []
+    np.testing.assert_array_equal(second.state, forward(network, first)[1])
+    np.testing.assert_array_equal(second.inputs, whole.inputs[5:])
+    assert [mask.shape for mask in second.masks if mask is not None] == [(10, m)] * 2
+
+
+def test_a_carried_state_that_is_wrong_is_named_with_both_losses(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = Network.forward
+
+    def forgetful(*arguments: Any) -> Any:
+        loss, state = right(*arguments)
+        return loss, 0 * state
+
+    monkeypatch.setattr(Network, "forward", forgetful)
+    network = a_network()
+    _, problems = second_window(network, a_window(network))
+    assert problems[0].startswith("two windows with the state carried have the loss ")
+    assert "where one of twice the length has " in problems[0]
+
+
+def test_random_directions_see_an_error_in_entries_that_were_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    def planted(grads: Parameters) -> None:
+        grads["W"][1:] *= 1.0001
+
+    spoil(monkeypatch, planted)
+    network = a_network()
+    problems = found(network, central=1, complex_step=1).problems
+    assert any("along a random direction of W" in problem for problem in problems)
+
+
+def test_a_sample_has_as_many_entries_of_each_tensor_or_all_that_there_are() -> None:
+    errors = found(a_network("lstm"), central=7, complex_step=9).errors
+    for tensors, expected in ((errors.central, 7), (errors.complex_step, 9)):
+        sizes = {name: tensor.entries for name, tensor in tensors.items()}
+        assert sizes == {"W": expected, "U": expected, "b": expected, "V": expected, "c": K}
 
 
 @pytest.fixture(scope="module")

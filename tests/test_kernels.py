@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from charloom.adapters import kernels
 from charloom.adapters.configuration import load
 from charloom.adapters.files import corpus
+from charloom.adapters.process import kernels
 from charloom.core.common.errors import EnvironmentFault
 from charloom.core.network import Model
 from charloom.stages import synthesize, train
@@ -35,7 +35,7 @@ with open("starts.log", "a") as file:
 
 def note():
     if "numpy" in sys.modules:
-        from charloom.adapters import kernels
+        from charloom.adapters.process import kernels
 
         with open("kernels.log", "a") as file:
             file.write(kernels.loaded() + "\\n")
@@ -132,7 +132,7 @@ def test_a_program_that_imports_charloom_keeps_its_environment(project: Project)
 
 @has_portable
 def test_a_program_that_selects_the_portable_kernels_first_computes_with_them(project: Project) -> None:
-    program = "from charloom.adapters import kernels; kernels.select('portable'); import numpy"
+    program = "from charloom.adapters.process import kernels; kernels.select('portable'); import numpy"
     (found,) = noted(project, "-c", program)
     assert PORTABLE.fullmatch(found)
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from charloom.adapters import kernels, sweeps, tracking, ui
+from charloom.adapters import sweeps, tracking, ui
 from charloom.adapters.configuration import Config, TrackingConfig, flatten
+from charloom.adapters.process import kernels
 from charloom.core.common.errors import EnvironmentFault, StateError
 from charloom.stages import track
 from tests.project import Project

@@ -48,6 +48,13 @@ def test_the_database_of_a_copy_that_dvc_made_is_that_of_the_project(
     assert store.home() == workspace
 
 
+def test_what_a_kill_left_of_a_database_is_replaced(workspace: Path, result: Path) -> None:
+    for name in ("mlflow.db.new", "mlflow.db.new-journal"):
+        (workspace / name).write_bytes(b"half a database")
+    record(make_config(), result)
+    assert sorted(path.name for path in workspace.glob("mlflow.db*") if path.suffix != ".lock") == ["mlflow.db"]
+
+
 def test_a_project_that_was_moved_is_told_so(workspace: Path, result: Path, tmp_path: Path) -> None:
     record(make_config(), result)
     moved = tmp_path / "moved"

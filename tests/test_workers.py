@@ -14,8 +14,8 @@ import pytest
 from charloom.adapters.command import start_worker
 from charloom.core.cells import CELLS
 from charloom.core.common.errors import EnvironmentFault
-from charloom.core.network.network import Network
-from charloom.core.training import Dropout, WorkerPool
+from charloom.core.network import Dropout, Network
+from charloom.core.training import WorkerPool
 from tests.project import Project, checkpoint_step, end
 
 K, T, B = 7, 5, 6

@@ -19,7 +19,11 @@ _HOMES = {"Vocabulary": "core.text", "load": "adapters.files.models"}
 
 # `python -m charloom.…` imports this before anything that imports NumPy. Until the command is found, argv[0] is "-m".
 if sys.argv[:1] == ["-m"] and any(argument.startswith("charloom.") for argument in sys.orig_argv):
-    from charloom.adapters import kernels
+    from charloom.adapters.process import signals
+
+    signals.install()
+
+    from charloom.adapters.process import kernels
 
     kernels.select_for_command()
 

@@ -17,9 +17,9 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from charloom.adapters import kernels, sweeps
+from charloom.adapters import sweeps
 from charloom.adapters.arguments import Parser
-from charloom.adapters.command import end_with_parent, environment_fault, exit_code
+from charloom.adapters.command import environment_fault, exit_code
 from charloom.adapters.configuration import Config, load, project_root
 from charloom.adapters.configuration.composition import (
     Composed,
@@ -30,6 +30,7 @@ from charloom.adapters.configuration.composition import (
     unchecked,
 )
 from charloom.adapters.files import artifacts
+from charloom.adapters.process import kernels, signals
 from charloom.core.common.errors import CharloomError, ConfigError
 from charloom.stages import gradcheck, plot, prepare, synthesize, track, train
 
@@ -71,7 +72,7 @@ def _job(composed: Composed, failures: list[CharloomError]) -> float:
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
     if multiprocessing.current_process().name != "MainProcess":  # a launcher's worker
-        end_with_parent()
+        signals.leave_to_parent()
         # joblib's start method is unknown to the processes that the gradient check starts, and would end them.
         multiprocessing.set_start_method("spawn", force=True)
     try:

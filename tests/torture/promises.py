@@ -1,6 +1,13 @@
 """Every promise, in the order of the table in docs/reliability.md."""
 
-from tests.torture.fuzzing import FUZZING
+from tests.torture import dvc_recovery, fuzzing, kills, same_everywhere, signals, soak
 from tests.torture.promise import Promise
 
-PROMISES: tuple[Promise, ...] = FUZZING
+PROMISES: tuple[Promise, ...] = (
+    *kills.PROMISES,
+    *signals.PROMISES,
+    *dvc_recovery.PROMISES,
+    *same_everywhere.PROMISES,
+    *fuzzing.PROMISES,
+    *soak.PROMISES,
+)

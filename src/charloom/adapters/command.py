@@ -4,43 +4,31 @@
 Knows nothing about the work itself.
 """
 
-import ctypes
 import io
 import multiprocessing
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import psutil
 from threadpoolctl import threadpool_limits
 
-from charloom.adapters import kernels
 from charloom.adapters.configuration import Config, load
+from charloom.adapters.process import kernels, signals
+from charloom.adapters.process.signals import Interrupted
 from charloom.core.common.errors import CharloomError, EnvironmentFault
 
 WORKER_MEMORY = 50 << 20  # bytes of a worker process before its work, for Python and NumPy
-_PR_SET_PDEATHSIG = 1
 _HELP = """Arguments are keys of params.yaml with their values, such as model.hidden_size=200, and preset=smoke,
 inp=<folder whose stage folders are read; default artifacts>, out=<folder that is written; default a new one>."""
-
-
-class Interrupted(BaseException):
-    """The end by a signal, raised where the work may stop."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(f"ended by {signal.Signals(signum).name}")
-        self.exit_code = 128 + signum
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
-    raise Interrupted(signum)
 
 
 def stage_main(run: Callable[[Config, Path, Path], None]) -> NoReturn:
@@ -63,27 +51,31 @@ def stage_main(run: Callable[[Config, Path, Path], None]) -> NoReturn:
 def exit_code(work: Callable[[], None]) -> int:
     """Do the work, print an error as one line on stderr, and return the exit code.
 
-    Any other exception passes, and ends in a traceback: that is a bug to report.
+    A signal decides the exit code, whatever the work made of it. Any other exception passes, and ends in a traceback:
+    that is a bug to report.
     """
-    if "DVC_STAGE" in os.environ:
-        end_with_parent()  # a DVC that is ended by a signal would leave this stage running
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _interrupt)
-    _prepare_stdout()
+    _prepare_streams()
+    failure: CharloomError | Interrupted | None
     try:
-        work()
-        sys.stdout.flush()  # while an error can still be caught; at the interpreter's end it would be a traceback
+        with signals.raising():
+            work()
+            sys.stdout.flush()  # while an error can still be caught; at the interpreter's end it would be a traceback
         return 0
     except (CharloomError, Interrupted) as error:
         failure = error
-    except KeyboardInterrupt:
-        failure = Interrupted(signal.SIGINT)
     except BrokenPipeError:  # the reader of our output has gone, as `| head` does
-        _finish_stdout()
-        return 128 + signal.SIGPIPE
+        failure = None
     except (OSError, MemoryError) as error:
-        _finish_stdout()
         failure = environment_fault(error)
+    except Exception:
+        if not signals.received():
+            raise
+        failure = None  # what a library made of Interrupted
+    _finish_stdout()
+    if signals.received() and not isinstance(failure, Interrupted):
+        failure = Interrupted(signals.received(), besides=failure)
+    if failure is None:
+        return 128 + signal.SIGPIPE
     print(f"charloom: error: {failure}", file=sys.stderr)
     return failure.exit_code
 
@@ -94,40 +86,6 @@ def environment_fault(error: OSError | MemoryError) -> EnvironmentFault:
         return EnvironmentFault(f"out of memory: {error}")
     where = f"{error.filename}: " if error.filename else ""
     return EnvironmentFault(f"{where}{error.strerror or error}")
-
-
-@contextmanager
-def held_back_signals() -> Iterator[Callable[[], None]]:
-    """Hold back SIGINT and SIGTERM in the block; yield a function that raises Interrupted if one has come.
-
-    The work calls that function where it may stop. A second signal is not held back.
-    """
-    received: list[int] = []
-
-    def receive(signum: int, frame: FrameType | None) -> None:
-        if received:
-            _interrupt(signum, frame)
-        received.append(signum)
-
-    def check() -> None:
-        if received:
-            raise Interrupted(received[0])
-
-    if threading.current_thread() is not threading.main_thread():
-        yield check  # signals go to the main thread
-        return
-    before = {signum: signal.signal(signum, receive) for signum in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield check
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
-
-
-def end_with_parent() -> None:
-    """Have this process ended by SIGTERM when its parent ends; on Linux only, elsewhere it does nothing."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def require_memory(needed: int, purpose: str, advice: str) -> None:
@@ -158,17 +116,63 @@ def start_worker(threads: int = 1) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _prepare_stdout() -> None:
-    """Let neither the terminal's encoding nor a closed output end the work."""
-    if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as the process
-    elif isinstance(sys.stdout, io.TextIOWrapper):
+@contextmanager
+def process_pool(workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
+    """The `map` of a pool of processes, or the plain one for a single worker.
+
+    Where the block ends by an exception, the processes are ended at once. Raises EnvironmentFault where one has ended
+    by itself.
+    """
+    if workers == 1:
+        yield map
+        return
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=start_worker) as pool:
+
+        def pool_map(function: Callable[..., Any], *iterables: Iterable[Any]) -> Iterator[Any]:
+            with signals.starting_processes():  # as many as there are tasks for
+                futures = [pool.submit(function, *arguments) for arguments in zip(*iterables, strict=True)]
+            # The pool's own `map` cancels what an exception leaves, and a broken pool with cancelled tasks fails.
+            return (future.result() for future in futures)
+
+        try:
+            yield pool_map
+        except BaseException as error:
+            for process in multiprocessing.active_children():
+                process.kill()
+            if isinstance(error, BrokenProcessPool):
+                raise EnvironmentFault(
+                    "a worker process has ended; try again, with fewer workers if memory is short"
+                ) from None
+            raise
+
+
+@contextmanager
+def started(pool: AbstractContextManager[object]) -> Iterator[None]:
+    """Enter a context that starts processes, which receive no signals: they end with the context."""
+    with ExitStack() as stack:
+        with signals.starting_processes():
+            stack.enter_context(pool)
+        yield
+
+
+def _prepare_streams() -> None:
+    """Let neither a closed stream nor the terminal's encoding end the work."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # the file descriptor is free, and this takes it
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - as long as the process
+    if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _finish_stdout() -> None:
-    """Write what is still to be written, or discard it."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Write what is still to be written, or discard it where nobody reads it: the process ends in any case."""
+    with suppress(OSError):
+        descriptor, lost = sys.stdout.fileno(), False
+        os.set_blocking(descriptor, False)
+        try:
+            sys.stdout.flush()
+        except OSError:
+            lost = True
+        os.set_blocking(descriptor, True)
+        if lost:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)

@@ -1,11 +1,15 @@
-"""The progress of a training on standard error: a bar on a terminal, elsewhere a line every ten seconds."""
+"""The progress of long work on standard error: a bar on a terminal, elsewhere a line every ten seconds."""
 
 import sys
 import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from charloom.core.training.training import Training
+if TYPE_CHECKING:
+    from charloom.core.training import Training
 
 _STEPS_BETWEEN_CHECKS = 50
 _SECONDS_BETWEEN_LINES = 10
@@ -14,7 +18,7 @@ _SECONDS_BETWEEN_LINES = 10
 class Progress:
     """A context around the updates of a training that ends at step `steps` at the latest."""
 
-    def __init__(self, training: Training, steps: int) -> None:
+    def __init__(self, training: "Training", steps: int) -> None:
         self._training = training
         self._first_step, self._first_progress, self._started = training.step, training.progress, time.monotonic()
         self._last_line = self._started
@@ -61,3 +65,22 @@ class Progress:
 
     def _seconds(self) -> float:
         return time.monotonic() - self._started
+
+
+@contextmanager
+def counted(map: Callable[..., Iterable[Any]], name: str) -> Iterator[Callable[..., Iterable[Any]]]:
+    """A `map` that shows how many of its jobs are done."""
+    started = last_line = time.monotonic()
+
+    def counting_map(function: Callable[[Any], Any], jobs: Sequence[Any]) -> Iterator[Any]:
+        nonlocal last_line
+        bar.total = (bar.total or 0) + len(jobs)
+        for result in map(function, jobs):
+            bar.update()
+            if bar.disable and time.monotonic() - last_line > _SECONDS_BETWEEN_LINES:
+                last_line = time.monotonic()
+                print(f"{name}: {last_line - started:.0f} s", file=sys.stderr)
+            yield result
+
+    with tqdm(desc=name, unit="job", disable=None, leave=False) as bar:
+        yield counting_map

@@ -17,6 +17,7 @@ from typing import IO, NoReturn
 from charloom.adapters.arguments import Parser
 from charloom.adapters.command import exit_code
 from charloom.adapters.configuration import TrackingConfig, load
+from charloom.adapters.process.signals import Interrupted
 from charloom.adapters.tracking.store import Address, opened
 from charloom.core.common.errors import ConfigError, EnvironmentFault
 
@@ -74,8 +75,8 @@ def serve(tracking: TrackingConfig, *, port: int | None = None, browser: bool = 
             _wait_until_up(server, address, log)
             _show(f"{address}/{view}", browser)
             server.wait()
-        except KeyboardInterrupt:
-            raise SystemExit(128 + signal.SIGINT) from None
+        except Interrupted as interrupted:  # the usual end, and no error
+            raise SystemExit(interrupted.exit_code) from None
         raise EnvironmentFault(f"MLflow's server has ended ({_last_line(log)}); start it again")
 
 

@@ -1,5 +1,6 @@
 """What is recorded of a training while it runs, and the files that are made of it."""
 
+import copy
 import math
 import sys
 from itertools import islice
@@ -11,11 +12,14 @@ from charloom.adapters.configuration import TrainConfig
 from charloom.adapters.files import artifacts
 from charloom.adapters.files.corpus import Corpus
 from charloom.adapters.files.work_folder import Row, WorkFolder
+from charloom.adapters.process import signals
 from charloom.adapters.progress import Progress
 from charloom.core.common.errors import StateError
 from charloom.core.common.records import HistoryRow, Sample, TrainingMetrics
 from charloom.core.network import sample
 from charloom.core.training import Training, evaluate
+
+_VALIDATION = "validation_nats_per_char"
 
 
 class Recorder:
@@ -29,6 +33,7 @@ class Recorder:
     ) -> None:
         """A recorder of `training`, which may go on from a checkpoint: see `resume`."""
         self._options, self._training, self._text, self._work, self._rng = options, training, text, work, rng
+        self._found = Row()  # of the step that is being recorded
         self._validates = options.validate_every > 0 and len(text.validation_ids) > 1
 
     def resume(self) -> None:
@@ -36,6 +41,7 @@ class Recorder:
         if saved := self._work.resume():
             self._training.restore(saved.arrays, saved.values)
             self._rng.bit_generator.state = saved.values["sample_rng"]
+            self._found = saved.values.get("found", {})
             print(f"going on from step {self._training.step:,} ({self._work.path})", file=sys.stderr)
 
     @property
@@ -52,19 +58,24 @@ class Recorder:
         return "max_seconds" if training.progress >= 1 else None
 
     def record(self, progress: Progress) -> bool:
-        """Do what is due after an update, and tell whether it was the last one."""
-        options, training, found = self._options, self._training, Row()
+        """Do what is due after an update, and tell whether it was the last one.
+
+        A signal may end the long parts of it, a validation or a sample. What was found before stays, as a part of a
+        checkpoint; recording the same step again goes on from there, and is harmless where it was done.
+        """
+        options, training, found = self._options, self._training, self._found
         step = training.step
-        if self._validates and step % options.validate_every == 0:
-            found |= self._validate(progress)
+        if self._work.history and self._work.history[-1]["step"] == step:
+            return self.stopped is not None
+        if self._validates and _VALIDATION not in found and (step % options.validate_every == 0 or self.stopped):
+            found[_VALIDATION] = self._validate(progress)
         last = self.stopped is not None
-        if self._validates and last and not found:
-            found |= self._validate(progress)
         if self._sample_is_due(last):
             found["sample"] = self._sample(last)
         if found or last or step == 1 or step % options.log_every == 0:
             losses = {"loss": training.loss, "smooth_loss": training.smooth_loss}
             self._work.append({"step": step, "epoch": training.epoch, **losses, **found})
+        self._found = {}
         if last or step % options.checkpoint_every == 0:
             self.save()
         progress.advance()
@@ -75,20 +86,20 @@ class Recorder:
         training = self._training
         if not np.isfinite(training.network.parameters.vector).all():
             raise StateError(f"all parameters must be finite, got one that is not at step {training.step}")
-        self._work.save(training.arrays(), {**training.values(), "sample_rng": self._rng.bit_generator.state})
+        values = {**training.values(), "sample_rng": self._rng.bit_generator.state, "found": self._found}
+        self._work.save(training.arrays(), values)
 
     def write(self, out: Path) -> None:
         """Write the history, the samples and the metrics into the stage's folder `out`."""
-        rows, training, validation_key = self._work.history, self._training, "validation_nats_per_char"
+        rows, training = self._work.history, self._training
         history = [
-            HistoryRow(row["step"], row["epoch"], row["loss"], row["smooth_loss"], row.get(validation_key))
-            for row in rows
+            HistoryRow(row["step"], row["epoch"], row["loss"], row["smooth_loss"], row.get(_VALIDATION)) for row in rows
         ]
         artifacts.HISTORY.write(out, history)
         samples = [Sample(row["step"], row["smooth_loss"], row["sample"]) for row in rows if "sample" in row]
         artifacts.SAMPLES.write(out, samples)
         nats_per_char = training.smooth_loss / training.seq_length
-        validation = next((row[validation_key] for row in reversed(rows) if validation_key in row), None)
+        validation = next((row[_VALIDATION] for row in reversed(rows) if _VALIDATION in row), None)
         metrics = TrainingMetrics(
             steps=training.step,
             epochs=training.epoch,
@@ -104,11 +115,12 @@ class Recorder:
         )
         artifacts.METRICS.write(out, metrics)
 
-    def _validate(self, progress: Progress) -> Row:
-        loss = evaluate(self._training.network, self._text.validation_ids)
+    def _validate(self, progress: Progress) -> float:
+        with signals.let_through():
+            loss = evaluate(self._training.network, self._text.validation_ids)
         self._training.note_validation(loss)
         progress.tell_validation(loss)
-        return {"validation_nats_per_char": loss}
+        return loss
 
     def _sample_is_due(self, last: bool) -> bool:
         every, step = self._options.sample_every, self._training.step
@@ -118,5 +130,9 @@ class Recorder:
         """What the network writes from where the first stream is now."""
         training = self._training
         length = self._options.final_sample_length if last else self._options.sample_length
-        drawn = sample(training.network, [training.next_id], training.state[:, :, :1], rng=self._rng)
-        return self._text.vocabulary.decode(int(ids[0]) for ids in islice(drawn, length))
+        rng = copy.deepcopy(self._rng)  # left as it is until the sample is whole
+        drawn = sample(training.network, [training.next_id], training.state[:, :, :1], rng=rng)
+        with signals.let_through():
+            text = self._text.vocabulary.decode(int(ids[0]) for ids in islice(drawn, length))
+        self._rng = rng
+        return text

@@ -14,10 +14,11 @@ from charloom.adapters import command
 from charloom.adapters.configuration import Config, OptimizerConfig, project_root
 from charloom.adapters.files import archive, artifacts, corpus, models
 from charloom.adapters.files.work_folder import WorkFolder
+from charloom.adapters.process import signals
 from charloom.adapters.progress import Progress
 from charloom.core.common.errors import DataError, StateError, hint
-from charloom.core.network import Model, Network
-from charloom.core.training import OPTIMIZERS, SCHEDULES, Dropout, Optimizer, Training, WorkerPool, warm_up
+from charloom.core.network import Dropout, Model, Network
+from charloom.core.training import OPTIMIZERS, SCHEDULES, Optimizer, Training, WorkerPool, warm_up
 from charloom.stages.recorder import Recorder
 
 
@@ -40,7 +41,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
         command.blas_threads(config.train.threads),
         np.errstate(all="ignore"),  # what is not finite is found, and said once
         WorkFolder(project_root(), fingerprint(config, text)) as work,
-        training.pool,
+        command.started(training.pool),
     ):
         recorder = Recorder(config.train, training, text, work, rng=np.random.default_rng(sample_seed))
         recorder.resume()
@@ -66,22 +67,17 @@ def fingerprint(config: Config, text: corpus.Corpus) -> str:
 def _train(training: Training, recorder: Recorder, steps: int) -> None:
     """Update until the recorder says that it was the last time; after a signal, save and raise Interrupted."""
     diverged = "the last finite checkpoint is kept; lower optimizer.learning_rate or optimizer.clip_value"
-    with (
-        Progress(training, steps) as progress,
-        command.held_back_signals() as check_signals,
-        hint(StateError, diverged),
-    ):
-        if recorder.stopped:
-            return
-        for _ in training.updates():
-            if recorder.record(progress):
+    with Progress(training, steps) as progress, signals.held_back(), hint(StateError, diverged):
+        try:
+            if training.step and recorder.record(progress):  # the checkpoint may be from within that
                 return
-            try:
-                check_signals()
-            except command.Interrupted:
-                # Between two updates; a second signal may fall into one, and is not saved after.
-                recorder.save()
-                raise
+            for _ in training.updates():
+                if recorder.record(progress):
+                    return
+                signals.check()
+        except signals.Interrupted:
+            recorder.save()
+            raise
 
 
 def _network(config: Config, vocabulary_size: int) -> Network:
@@ -97,8 +93,7 @@ def _network(config: Config, vocabulary_size: int) -> Network:
 
 def _training(config: Config, network: Network, text: corpus.Corpus, dropout_seed: np.random.SeedSequence) -> Training:
     model, options = config.model, config.train
-    probabilities = [model.dropout] * (model.layers - 1) + [model.output_dropout]
-    dropout = Dropout(probabilities, tuple(dropout_seed.generate_state(4).tolist()))
+    dropout = Dropout(model.dropout_by_layer(), tuple(dropout_seed.generate_state(4).tolist()))
     with hint(DataError, "give a longer text, or lower train.seq_length or train.batch_size"):
         return Training(
             network,

@@ -103,6 +103,10 @@ class ModelConfig(_Section):
     init_scale: Positive
     dtype: Literal["float64", "float32"]
 
+    def dropout_by_layer(self) -> list[float]:
+        """The probability of each layer that an element of its output is left out."""
+        return [self.dropout] * (self.layers - 1) + [self.output_dropout]
+
 
 class OptimizerConfig(_Section):
     """The rule that turns a gradient into an update, and the schedule of its learning rate."""
@@ -147,6 +151,8 @@ class TrainConfig(_Section):
 class GradcheckConfig(_Section):
     """The window, the step size and the bounds of the gradient check."""
 
+    mode: Literal["auto", "full", "fast"]
+    entries: Count
     hidden_size: Size | None
     seq_length: Size
     batch_size: Size

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from charloom.adapters import kernels
 from charloom.adapters.configuration import Config, flatten
 from charloom.adapters.files import artifacts
+from charloom.adapters.process import kernels
 from charloom.core.common.records import ErrorRow, HistoryRow, Result, Summary
 
 RESULT_TAG = "charloom.result"

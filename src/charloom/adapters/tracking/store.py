@@ -116,6 +116,8 @@ def _open(address: Address, name: str) -> Store:
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
+    if address.database and not address.database.exists():
+        _create(address.database)
     client = MlflowClient(address.uri)
     location = address.artifacts.as_uri() if address.artifacts else None
     experiment = client.get_experiment_by_name(name)
@@ -138,6 +140,17 @@ def _open(address: Address, name: str) -> Store:
             f"tracking.experiment to a new name, or remove {address.database} and {address.artifacts} to start anew"
         )
     return Store(client, experiment.experiment_id, address)
+
+
+def _create(database: Path) -> None:
+    """Let MLflow create a database beside its place, and move it there whole: MLflow cannot complete half a one."""
+    from mlflow import MlflowClient
+
+    new = database.with_name(f"{database.name}.new")
+    for leftover in database.parent.glob(f"{new.name}*"):  # SQLite's journal of it, too
+        leftover.unlink()
+    MlflowClient(f"sqlite:///{new}").search_experiments(max_results=1)
+    os.replace(new, database)
 
 
 def _root_cause(error: BaseException) -> str:

@@ -63,6 +63,11 @@ class GradientErrors:
     large_weights: MethodErrors
 
     @property
+    def entries(self) -> int:
+        """How many entries of the gradient the complex step compared at the initial weights."""
+        return sum(found.entries for found in self.complex_step.values())
+
+    @property
     def max_scaled_error(self) -> float:
         """The largest error against the complex step, at both sets of weights: what `threshold` limits."""
         checks = (self.complex_step, self.large_weights.complex_step)

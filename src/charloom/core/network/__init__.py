@@ -1,8 +1,9 @@
-"""The network around the cells, sampling from it, and the model that it makes with its vocabulary."""
+"""The network around the cells, dropout, sampling from it, and the model that it makes with its vocabulary."""
 
+from charloom.core.network.dropout import Dropout
 from charloom.core.network.model import Model
 from charloom.core.network.network import Network
 from charloom.core.network.parameters import Parameters
 from charloom.core.network.sampling import Stepper, sample
 
-__all__ = ["Model", "Network", "Parameters", "Stepper", "sample"]
+__all__ = ["Dropout", "Model", "Network", "Parameters", "Stepper", "sample"]

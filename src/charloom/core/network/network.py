@@ -96,13 +96,14 @@ class Network:
         (T·B, m) or None for each layer, that the layer's output is multiplied with (dropout). The loss is a NumPy
         scalar of the network's type.
         """
-        window = self._window(inputs.shape)
+        window = self.window(inputs.shape)
         state_last = self._recur(window, inputs, state, masks)
-        return window.loss(self.parameters, targets.reshape(-1)), state_last
+        window.outputs(self.parameters)
+        return window.loss(targets.reshape(-1)), state_last
 
     def logits(self, inputs: IntArray, state: Array) -> tuple[Array, Array]:
         """The outputs o_t (T, B, K) of the ids `inputs` (T, B), and the state after them; a later call overwrites o."""
-        window = self._window(inputs.shape)
+        window = self.window(inputs.shape)
         state_last = self._recur(window, inputs, state, ())
         return window.outputs(self.parameters).reshape(*inputs.shape, -1), state_last
 
@@ -115,7 +116,7 @@ class Network:
         The sums over t and over the streams are products of the matrices that hold all time steps; the cell finds da_t.
         The next call overwrites `gradients`.
         """
-        window, params, grads = self._window(inputs.shape), self.parameters, self.gradients
+        window, params, grads = self.window(inputs.shape), self.parameters, self.gradients
         do = window.output_gradient()  # (T·B, K)
         np.dot(do.T, window.layer_output[-1], out=grads["V"])
         np.dot(window.ones, do, out=grads["c"])
@@ -153,7 +154,8 @@ class Network:
             window.layer_output[layer] = window.h[layer] if mask is None else window.h[layer] * mask
         return state_last
 
-    def _window(self, shape: tuple[int, ...]) -> Window:
+    def window(self, shape: tuple[int, ...]) -> Window:
+        """The buffers of the windows with this shape (T, B)."""
         if shape not in self._windows:
             self._windows[shape] = Window(*shape, **self.sizes)
         return self._windows[shape]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from charloom.core.common.types import Array
+from charloom.core.common.types import Array, IntArray
 
 _CACHE_LINE = 64  # bytes
 
@@ -48,10 +48,11 @@ class Parameters(Mapping[str, Array]):
     def __len__(self) -> int:
         return len(self._views)
 
-    def index(self, name: str, position: int) -> tuple[int, ...]:
-        """The index of the entry of array `name` that is at `position` in the vector."""
-        offset = position - self.slices[name].start
-        return tuple(int(i) for i in np.unravel_index(offset, self[name].shape, order=_order(name)))
+    def index(self, name: str, positions: int | IntArray) -> Any:
+        """The index of the entry of array `name` that is at a position in the vector; or those at all `positions`."""
+        offsets = np.asarray(positions) - self.slices[name].start
+        indices = np.stack(np.unravel_index(offsets, self[name].shape, order=_order(name)))
+        return indices if offsets.ndim else tuple(indices.tolist())
 
     def _layer(self, layer: int) -> dict[str, Array]:
         prefix = layer_prefix(layer)

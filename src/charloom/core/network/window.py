@@ -29,7 +29,7 @@ class Window:
         self.dh = [cell.dh.reshape(T * B, m) for cell in self.cells]
         self.layer_output = list(self.h)  # h as the layer above reads it: with dropout, a masked copy
         self.masks: Masks = ()
-        self._o = np.empty((T * B, K), dtype)
+        self.o = np.empty((T * B, K), dtype)
         self._one_hot = np.zeros((K, T * B), dtype)
         self._sum = np.empty(T * B, dtype)
         self.ones, self.ones_K = np.ones(T * B, dtype), np.ones(K, dtype)  # a product with ones is a fast sum
@@ -45,21 +45,25 @@ class Window:
 
     def outputs(self, params: Parameters) -> Array:
         """o_t = V h_t + c for all time steps and streams, (T·B, K)."""
-        np.dot(self.layer_output[-1], params["V"].T, out=self._o)
-        return np.add(self._o, params["c"], out=self._o)
+        np.dot(self.layer_output[-1], params["V"].T, out=self.o)
+        return np.add(self.o, params["c"], out=self.o)
 
-    def loss(self, params: Parameters, targets: IntArray) -> Any:
-        """L = sum_t (log sum_k exp o_tk - o_t[y_t]), with o shifted by its real maximum; o becomes exp o."""
-        o = self.outputs(params)
+    def loss(self, targets: IntArray) -> Any:
+        """L = sum_t (log sum_k exp o_tk - o_t[y_t]), with o shifted by its real maximum; o becomes exp o.
+
+        `losses` has the terms of the sum, (T·B,).
+        """
+        o = self.o
         np.subtract(o, o.real.max(axis=1, keepdims=True), out=o)
         self._at_targets = self._row_starts + targets
         o_at_targets = o.reshape(-1).take(self._at_targets)
         np.dot(np.exp(o, out=o), self.ones_K, out=self._sum)
-        return (np.log(self._sum) - o_at_targets).sum() / self._B
+        self.losses = np.log(self._sum) - o_at_targets
+        return self.losses.sum() / self._B
 
     def output_gradient(self) -> Array:
         """do_t = (p_t - one_hot(y_t)) / B, (T·B, K), in the memory of exp o."""
-        do, B = self._o, self._B
+        do, B = self.o, self._B
         np.divide(do, (self._sum * B)[:, None], out=do)
         do.reshape(-1)[self._at_targets] -= 1 / B
         return do

@@ -1,9 +1,8 @@
-"""Training: optimizers, schedules, dropout, the worker pool, and one update after the other."""
+"""Training: optimizers, schedules, the worker pool, and one update after the other."""
 
-from charloom.core.training.dropout import Dropout
 from charloom.core.training.optimizers import OPTIMIZERS, Optimizer
 from charloom.core.training.schedules import SCHEDULES, warm_up
 from charloom.core.training.training import Training, evaluate
 from charloom.core.training.workers import WorkerPool
 
-__all__ = ["OPTIMIZERS", "SCHEDULES", "Dropout", "Optimizer", "Training", "WorkerPool", "evaluate", "warm_up"]
+__all__ = ["OPTIMIZERS", "SCHEDULES", "Optimizer", "Training", "WorkerPool", "evaluate", "warm_up"]

@@ -9,10 +9,8 @@ Knows nothing about optimizers and texts.
 """
 
 import multiprocessing
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -20,8 +18,7 @@ import numpy as np
 
 from charloom.core.common.errors import EnvironmentFault
 from charloom.core.common.types import Array, IntArray
-from charloom.core.network import Network
-from charloom.core.training.dropout import Dropout
+from charloom.core.network import Dropout, Network
 
 _CONTEXT = multiprocessing.get_context("spawn")
 
@@ -60,14 +57,8 @@ class WorkerPool:
             self._workers = [_Worker(replace(self._own, index=i), params, initializer) for i in range(1, workers)]
 
     def __enter__(self) -> "WorkerPool":
-        # A signal to the whole group of processes is for this process to handle: the workers inherit the blocked mask.
-        resource_tracker.ensure_running()  # starting a process starts this first, and that unblocks the signals
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-        try:
-            for worker in self._workers:
-                worker.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for worker in self._workers:
+            worker.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -131,6 +122,7 @@ class _Worker:
 
     def stop(self) -> None:
         self.connection.close()
+        self._process.kill()  # it may still be starting
         self._process.join()
 
 

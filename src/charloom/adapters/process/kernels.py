@@ -14,6 +14,7 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_info
 
+from charloom.adapters.process import signals
 from charloom.core.common.errors import EnvironmentFault
 
 _CHOSEN = "CHARLOOM_KERNELS"  # what the variables below were set for
@@ -53,7 +54,7 @@ def require(kernels: str) -> None:
     """
     if chosen() != kernels:
         _set_variables(kernels)
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+        signals.execute(sys.orig_argv[1:])
     if kernels == "portable" and not _has_portable():
         cpu = f"kernels=portable needs an x86-64 CPU with AVX2, got {platform.machine()} without"
         print(f"charloom: {cpu}: results will differ from other machines' in the last digits", file=sys.stderr)
