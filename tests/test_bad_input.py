@@ -187,7 +187,7 @@ def _doubling(reference: str) -> str:
     ("content", "fragment"),
     [
         ("a: &a [x]\n" + "".join(f"b{n}: &b{n} [*a, *a]\n" for n in range(40)), "line 2: must have no alias, got *a"),
-        (_doubling('"${{k{0}}}${{k{0}}}"'), "line 2: must have no reference to another key, got '${k0}${k0}'"),
+        (_doubling('"${{k{0}}}${{k{0}}}"'), "line 2: a value must be written out, got an interpolation"),
         ("[" * 10_000 + "]" * 10_000, "line 1: must have at most 20 levels"),
         ("# a long comment\n" * 10_000, "must have at most 65,536 bytes, got more"),
         ("seed: " + "9" * 5000, "a whole number must have at most 4,300 digits"),
@@ -251,7 +251,7 @@ def test_a_stage_finds_the_project_from_a_folder_within_it(project: Project) -> 
         ("gradcheck", DATA, "prepare/vocabulary.json is missing; run the prepare stage first"),
         ("train", DATA, "prepare/vocabulary.json is missing; run the prepare stage first"),
         ("synthesize", STATE, "train/best.npz; run the train stage first"),
-        ("plot", STATE, "prepare/summary.json is missing; run the"),
+        ("plot", STATE, "prepare/parameters.json is missing; run the"),
         ("track", STATE, "prepare/summary.json is missing; run the"),
     ],
 )

@@ -80,6 +80,6 @@ def _nodes(top: yaml.Node | None) -> Iterator[yaml.Node]:
         node = waiting.pop()
         yield node
         if isinstance(node, yaml.MappingNode):
-            waiting += [part for pair in node.value for part in pair]
+            waiting += [part for pair in reversed(node.value) for part in reversed(pair)]
         elif isinstance(node, yaml.SequenceNode):
-            waiting += node.value
+            waiting += reversed(node.value)

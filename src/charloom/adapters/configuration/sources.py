@@ -27,7 +27,7 @@ def require_bounded(root: Path) -> None:
         stream = io.BytesIO(content)
         stream.name, depth = str(path), 0  # which the parser's errors name
         for event in yaml.parse(stream, Loader=yaml.CSafeLoader):
-            line = f"{path}, line {event.start_mark.line + 1 if event.start_mark else 1}"
+            line = f"{path.relative_to(root)}, line {event.start_mark.line + 1 if event.start_mark else 1}"
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > _MAX_DEPTH:
                 raise ConfigError(f"{line}: must have at most {_MAX_DEPTH} levels, got more; keys have two")
