@@ -22,7 +22,7 @@ unexport PYTHONHOME
 # An environment whose interpreter is gone is rebuilt even if its stamp is fresh.
 BROKEN := $(shell .venv/bin/python -c '' 2>/dev/null || echo broken)
 
-.PHONY: help repro test torture lint bench ui sweep clean force
+.PHONY: help repro test torture lint audit bench ui sweep clean force
 .DEFAULT_GOAL := help
 
 help:
@@ -30,6 +30,7 @@ help:
 	@echo 'make test    run every test; make test ARGS="-k gradient -x" passes options to pytest'
 	@echo 'make torture try to break every promise under fault; hours, and it goes on where it was interrupted'
 	@echo 'make lint    ruff, mypy and import-linter'
+	@echo 'make audit   look for known vulnerabilities in the locked packages; needs the network'
 	@echo 'make bench   measure the speed, compared with other implementations'
 	@echo 'make ui      open the MLflow UI on the recorded runs'
 	@echo 'make sweep   train every combination of $(SWEEP)'
@@ -54,6 +55,12 @@ lint: $(STAMP)
 	python -m ruff format --check
 	python -m mypy
 	python .venv/bin/lint-imports
+
+# In an environment of its own, which is thrown away: the lock file holds what charloom needs, not what looks at it.
+audit:
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && "$(PYTHON)" -m venv "$$folder" && \
+	    "$$folder/bin/python" -m pip install --quiet --disable-pip-version-check pip-audit && \
+	    "$$folder/bin/python" -m pip_audit --require-hashes --disable-pip --requirement requirements.lock $(ARGS)
 
 bench: $(STAMP)
 	@python benchmarks/bench.py $(ARGS)

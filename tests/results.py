@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import yaml
 
 from charloom.adapters import tracking
 from charloom.adapters.configuration import Config, TrackingConfig
-from charloom.adapters.files import artifacts
+from charloom.adapters.files import artifacts, corpus, parameters
 from charloom.adapters.files.formats import CHECKSUMS, Artifact, write_checksums
 from charloom.core.common.records import (
     ErrorRow,
@@ -39,6 +40,11 @@ MLFLOW_WARNINGS = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+CHROMIUM_FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+)
 # A picture of one pixel.
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154789c63f8cfc00000030101"
@@ -58,7 +64,7 @@ def enter_project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def named_artifacts() -> list[Artifact]:
     """Every file that the schema of the stages' files names."""
     single = [value for value in vars(artifacts).values() if isinstance(value, Artifact)]
-    return [*single, *artifacts.FIGURES.values()]
+    return [*single, *artifacts.FIGURES.values(), *artifacts.PARAMETERS.values()]
 
 
 def make_config(tracking: TrackingConfig | None = None, *, learning_rate: float = 0.1) -> Config:
@@ -76,9 +82,25 @@ def seal(inp: Path) -> Path:
     return inp
 
 
+def prepare(path: Path, inp: Path) -> None:
+    """What the prepare stage leaves of the text at `path` in the results folder `inp`."""
+    out = inp / "prepare"
+    corpus.prepare(path, out, encoding="utf-8", newline="universal", validation_fraction=0.1)
+    parameters.write("prepare", make_config().stage_parameters("prepare"), inp, out)
+    artifacts.seal("prepare", out)
+
+
+def set_parameters(config: Config, inp: Path) -> None:
+    """Have every stage of a result made with these parameters."""
+    for stage in artifacts.PARAMETERS:
+        parameters.write(stage, config.stage_parameters(stage), inp, inp / stage)
+        seal(inp)  # the next stage reads it
+
+
 def record(config: Config, inp: Path, **parent: str | None) -> tracking.Recorded:
-    """Record a result in MLflow, where tracking is on."""
-    recorded = tracking.record(config, inp, tracking.hash_result(config, inp), **parent)
+    """Record a result, as one that was made with these parameters, in MLflow, where tracking is on."""
+    set_parameters(config, inp)
+    recorded = tracking.record(config.tracking, inp, tracking.hash_result(inp), **parent)
     assert recorded is not None
     return recorded
 
@@ -94,7 +116,8 @@ def make_result(folder: Path) -> Path:
     for figure in artifacts.FIGURES.values():
         figure.write_bytes(folder / "plot", PNG)
     artifacts.REPORT.write_bytes(folder / "plot", b"<!doctype html><title>report</title><p>All of it.</p>")
-    return seal(folder)
+    set_parameters(make_config(), folder)
+    return folder
 
 
 def _prepare(out: Path) -> None:

@@ -15,10 +15,10 @@ from tests.project import CHARACTERS, RESULTS, Ended, Project, end
 SMOKE = ("preset=smoke", "gradcheck.hidden_size=8", "gradcheck.workers=1")
 STAGES = ("prepare", "gradcheck", "train", "synthesize")
 FILES = {
-    "prepare": ("ids.npy", "summary.json", "vocabulary.json"),
-    "gradcheck": ("errors.csv", "errors.json", "step_sweep.csv"),
-    "train": RESULTS,
-    "synthesize": ("metrics.json", "sample.txt"),
+    "prepare": ("ids.npy", "parameters.json", "summary.json", "vocabulary.json"),
+    "gradcheck": ("errors.csv", "errors.json", "parameters.json", "step_sweep.csv"),
+    "train": (*RESULTS, "parameters.json"),
+    "synthesize": ("metrics.json", "parameters.json", "sample.txt"),
 }
 DATA, GRADIENT = 3, 6
 

@@ -1,24 +1,21 @@
 """What a person sees in MLflow's pages, in a real browser."""
 
 import re
-import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from charloom.adapters import sweeps
+from charloom.adapters.files import artifacts
+from charloom.core.common.records import Sample
 from tests.project import Project
-from tests.results import MLFLOW_WARNINGS, enter_project, make_config, make_result, record
+from tests.results import CHROMIUM, CHROMIUM_FLAGS, MLFLOW_WARNINGS, enter_project, make_config, make_result, record
 
 pytestmark = MLFLOW_WARNINGS
 
-_CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-_FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-)
+_MARKUP = "<script>owned=1</script><img src=x onerror='owned=1'></pre>![x](http://127.0.0.1:1/x.png)"
 
 
 @dataclass(frozen=True)
@@ -27,6 +24,8 @@ class Pages:
 
     start: str  # what `make ui` prints
     run_id: str
+    hostile: str  # the run of a result whose texts and names are hostile
+    failed: str  # the run of a job that failed with a hostile error
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +38,28 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
         record(config, inp, parent=parent)
         sweeps.close_parent(config.tracking, parent, [{"job": 0, "overrides": "seed=1", "smooth_loss": 38.4}])
         recorded = record(config, inp)
+        hostile = _record_hostile(inp)
+        (failed,) = Project(root).runs("attributes.status = 'FAILED'")
         with Project(root).mlflow_pages() as server:
             assert server.stdout is not None
             printed = server.stdout.readline()
             assert printed.startswith("MLflow: http://127.0.0.1:"), printed
-            yield Pages(printed.removeprefix("MLflow: ").strip(), recorded.run_id)
+            yield Pages(printed.removeprefix("MLflow: ").strip(), recorded.run_id, hostile, failed.info.run_id)
 
 
-@pytest.mark.skipif(_CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)")
+def _record_hostile(inp: Path) -> str:
+    """Record the result with markup wherever a stranger's text may stand, and a job that failed with it."""
+    config = make_config(learning_rate=0.2)
+    config = config.model_copy(update={"data": config.data.model_copy(update={"path": f"data/{_MARKUP}.txt"})})
+    artifacts.SUMMARY.write(inp / "prepare", replace(artifacts.SUMMARY.read(inp), path=config.data.path))
+    artifacts.SAMPLES.write(inp / "train", [Sample(1, 1.0, _MARKUP)])
+    artifacts.TEXT.write_bytes(inp / "synthesize", _MARKUP.encode())
+    recorded = record(config, inp)
+    sweeps.record_failure(config, f"there is no file {_MARKUP}\n# {_MARKUP}")
+    return recorded.run_id
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)")
 def test_the_run_its_loss_curve_and_its_error_table_can_be_seen(pages: Pages, tmp_path: Path) -> None:
     from playwright.sync_api import expect, sync_playwright
 
@@ -54,8 +67,8 @@ def test_the_run_its_loss_curve_and_its_error_table_can_be_seen(pages: Pages, tm
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch_persistent_context(
             tmp_path / "profile",
-            executable_path=_CHROMIUM,
-            args=_FLAGS.split(),
+            executable_path=CHROMIUM,
+            args=CHROMIUM_FLAGS.split(),
             viewport={"width": 1500, "height": 900},
         )
         page = browser.pages[0]
@@ -91,3 +104,28 @@ def test_the_run_its_loss_curve_and_its_error_table_can_be_seen(pages: Pages, tm
         for figure in ("3.613e-07", "5.867e-14"):  # of W, by central differences and by the complex step
             expect(page.get_by_text(figure, exact=True)).to_be_visible()
         browser.close()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)")
+def test_no_hostile_text_or_name_runs_a_script_in_mlflow_or_asks_another_server(pages: Pages, tmp_path: Path) -> None:
+    from playwright.sync_api import sync_playwright
+
+    runs = f"{pages.start.split('/runs?')[0]}/runs"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch_persistent_context(
+            tmp_path / "profile", executable_path=CHROMIUM, args=CHROMIUM_FLAGS.split()
+        )
+        page = browser.pages[0]
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        for address, shown in (
+            (f"{runs}/{pages.hostile}", "The gradient's largest relative error"),
+            (f"{runs}/{pages.hostile}/artifacts/synthesize/sample.txt", "owned=1"),
+            (f"{runs}/{pages.hostile}/artifacts/samples/step-00000001.txt", "owned=1"),
+            (f"{runs}/{pages.failed}", "there is no file"),
+        ):
+            page.goto(address)
+            page.get_by_text(shown).first.wait_for(timeout=20_000)
+            assert not any(frame.evaluate("() => 'owned' in window") for frame in page.frames), address
+        browser.close()
+    assert not [address for address in asked if "x.png" in address]

@@ -42,7 +42,7 @@ from charloom.core.common.records import (
 from charloom.core.common.reference import REFERENCE
 from charloom.core.gradcheck.check import SWEEP_STEPS
 from charloom.stages import plot
-from tests.results import seal
+from tests.results import seal, set_parameters
 
 ROOT = Path(__file__).parents[1]
 RNN = ("W", "V", "U", "b", "c")
@@ -155,8 +155,9 @@ QUALITY = Quality(
 )
 
 
-def results(folder: Path) -> Path:
+def results(folder: Path, made_with: Config | None = None) -> Path:
     """What the stages before leave behind, made up; the first sample tries to break out of the page."""
+    set_parameters(made_with or config(), folder)
     first, *others = noise_to_words()
     evil = replace(first, text="<script>alert(1)</script>\x00\x07$\\frac{ " + first.text)
     artifacts.SUMMARY.write(folder / "prepare", SUMMARY)
@@ -226,6 +227,13 @@ def test_running_the_stage_twice_gives_identical_bytes(tmp_path: Path) -> None:
     assert names == {"SHA256SUMS", "loss.png", "gradcheck.png", "step_sweep.png", "samples.png", "report.html"}
     for name in names:
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes(), name
+
+
+def test_the_report_has_the_parameters_that_the_result_was_made_with(tmp_path: Path) -> None:
+    inp = results(tmp_path / "inp", load(["optimizer.learning_rate=0.0625"]))
+    plot.run(load(), inp, tmp_path / "out")
+    html = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert '<tr><th scope="row">optimizer.learning_rate</th><td>0.0625</td></tr>' in html
 
 
 def test_drawing_leaves_the_style_of_others_alone() -> None:
@@ -632,7 +640,7 @@ def test_only_one_layer_of_the_plain_cell_is_compared_with_the_reference(
     figures = {name: Mock(return_value=b"") for name in plots.__all__}
     for name, figure in figures.items():
         monkeypatch.setattr(plots, name, figure)
-    plot.run(load(overrides), results(tmp_path / "inp"), tmp_path / "out")
+    plot.run(load(), results(tmp_path / "inp", load(overrides)), tmp_path / "out")
     assert figures["gradient_errors"].call_args.kwargs == {"reference": REFERENCE if compared else {}}
     assert ("3.06e-7" in (tmp_path / "out/report.html").read_text(encoding="utf-8")) is compared
 

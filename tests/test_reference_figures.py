@@ -11,7 +11,6 @@ import pytest
 from charloom.adapters.files import artifacts
 from charloom.adapters.tracking import hash_result
 from tests.project import ROOT
-from tests.results import make_config
 
 SCRIPT = runpy.run_path(str(ROOT / "docs/reference_figures.py"))
 
@@ -19,7 +18,7 @@ SCRIPT = runpy.run_path(str(ROOT / "docs/reference_figures.py"))
 @pytest.fixture
 def found(result: Path) -> dict[str, Any]:
     """What is read of a made-up result."""
-    artifacts.RESULT.write(result / "track", hash_result(make_config(), result))
+    artifacts.RESULT.write(result / "track", hash_result(result))
     figures: dict[str, Any] = SCRIPT["read"](result)
     return figures
 

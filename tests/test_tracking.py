@@ -1,6 +1,7 @@
 import csv
 import json
 import multiprocessing
+import shutil
 import socket
 import subprocess
 import urllib.request
@@ -14,6 +15,7 @@ import pytest
 from charloom.adapters import sweeps, tracking, ui
 from charloom.adapters.configuration import Config, TrackingConfig, flatten
 from charloom.adapters.process import kernels
+from charloom.adapters.tracking.payload import read_payload
 from charloom.core.common.errors import EnvironmentFault, StateError
 from charloom.stages import track
 from tests.project import Project
@@ -54,11 +56,7 @@ def _assert_holds(client: "MlflowClient", run_id: str, config: Config, inp: Path
     assert run.data.tags["charloom.train.stopped"] == "steps"
 
     assert set(_artifacts(client, run_id)) == {
-        *(
-            name
-            for name in tracking.hash_result(config, inp).files
-            if name not in ("prepare/ids.npy", "train/samples.jsonl")
-        ),
+        *(name for name in tracking.hash_result(inp).files if name not in ("prepare/ids.npy", "train/samples.jsonl")),
         "gradcheck/relative_errors.json",
         *(f"samples/step-{step:08d}.txt" for step in (1, 10_000, 20_000, 30_000)),
     }
@@ -83,7 +81,7 @@ def _assert_holds(client: "MlflowClient", run_id: str, config: Config, inp: Path
     assert summary["sha256"].startswith(dataset.dataset.digest)
     assert json.loads(dataset.dataset.source) == {"uri": "data/corpus.txt"}
     assert run.data.tags["charloom.corpus_sha256"] == summary["sha256"]
-    assert run.data.tags["charloom.kernels"] == f"portable: {kernels.loaded()}"
+    assert run.data.tags["charloom.kernels"] == "portable"
 
 
 def _plain(text: str) -> Any:
@@ -111,6 +109,16 @@ def test_a_run_holds_what_the_files_say(workspace: Path, result: Path) -> None:
     assert (workspace / "mlartifacts" / recorded.run_id / "artifacts/plot/loss.png").is_file()
 
 
+@pytest.mark.parametrize(("chosen", "known"), [("portable", True), ("native", False)])
+@pytest.mark.usefixtures("workspace")
+def test_the_kernels_of_a_result_are_told_by_a_process_that_has_the_same(
+    result: Path, monkeypatch: pytest.MonkeyPatch, chosen: str, known: bool
+) -> None:
+    monkeypatch.setattr(kernels, "chosen", lambda: chosen)
+    payload = read_payload(result, tracking.hash_result(result))
+    assert payload.tags["charloom.kernels"] == (f"portable: {kernels.loaded()}" if known else "portable")
+
+
 def test_a_result_recorded_twice_is_one_run(workspace: Path, result: Path) -> None:
     first = record(make_config(), result)
     again = record(make_config(), result)
@@ -120,7 +128,7 @@ def test_a_result_recorded_twice_is_one_run(workspace: Path, result: Path) -> No
 
 def test_a_file_that_is_not_whole_is_a_state_error_and_leaves_no_run(workspace: Path, result: Path) -> None:
     (result / "gradcheck/errors.json").write_text('{"passed": true}')
-    with pytest.raises(StateError, match=r"gradcheck/errors\.json is not as the stage wrote it; run that stage again"):
+    with pytest.raises(StateError, match=r"gradcheck/errors\.json is damaged \(step: Field required\); run the"):
         record(make_config(), result)
     assert not (workspace / "mlflow.db").exists()
 
@@ -128,7 +136,7 @@ def test_a_file_that_is_not_whole_is_a_state_error_and_leaves_no_run(workspace: 
 @pytest.mark.parametrize("status", ["RUNNING", "FAILED", "KILLED"])
 def test_what_a_kill_left_half_way_is_replaced_by_one_finished_run(workspace: Path, result: Path, status: str) -> None:
     config = make_config()
-    fingerprint = tracking.hash_result(config, result).result
+    fingerprint = tracking.hash_result(result).result
     parent = sweeps.open_parent(config.tracking, "makes the experiment")
     client = Project(workspace).mlflow_client()
     experiment = client.get_experiment_by_name("charloom")
@@ -171,8 +179,10 @@ def test_four_processes_can_record_into_a_database_that_is_not_there_yet(workspa
     context = multiprocessing.get_context("fork")
     start = context.Barrier(4)
     # Two of the four have the same result.
+    rates = (0.1, 0.1, 0.2, 0.3)
+    copies = [str(shutil.copytree(result, workspace / f"copy {number}")) for number in range(len(rates))]
     workers = [
-        context.Process(target=_record_in_process, args=(start, str(result), rate)) for rate in (0.1, 0.1, 0.2, 0.3)
+        context.Process(target=_record_in_process, args=(start, *work)) for work in zip(copies, rates, strict=True)
     ]
     for worker in workers:
         worker.start()
@@ -191,9 +201,9 @@ def test_a_sweep_is_a_parent_with_its_runs_and_its_table(workspace: Path, result
     assert parent is not None
     client = Project(workspace).mlflow_client()
     assert client.get_run(parent).info.status == "RUNNING"
-    children = [record(each, result, parent=parent) for each in (config, other)]
-    assert all(child.new for child in children)  # the first is recorded elsewhere, and still belongs in this sweep
-    assert children[0].run_id != alone.run_id
+    children = [record(each, result, parent=parent) for each in (other, config)]
+    assert all(child.new for child in children)  # the second is recorded elsewhere, and still belongs in this sweep
+    assert children[1].run_id != alone.run_id
     assert not record(config, result, parent=parent).new
     message = "a parameter is no longer finite at step 7; lower optimizer.learning_rate"
     sweeps.record_failure(make_config(learning_rate=1e9), message, parent=parent)
@@ -232,8 +242,8 @@ def test_off_sends_nothing_but_still_writes_the_fingerprint(
     config = make_config(TrackingConfig(mode="off", uri=None, experiment="charloom"))
     track.run(config, result, workspace / "track")
     written = json.loads((workspace / "track/result.json").read_text())
-    whole = tracking.hash_result(config, result)
-    assert written == vars(whole)
+    whole = tracking.hash_result(result)
+    assert written == {"result": whole.result, "files": whole.files}
     assert sweeps.open_parent(config.tracking, "sweep") is None
     sweeps.record_failure(config, "message")
     sweeps.close_parent(config.tracking, None, [])

@@ -76,9 +76,10 @@ def written(tmp_path: Path, content: bytes) -> Path:
 def prepared(
     path: Path, *, encoding: str = "utf-8", newline: str = "universal", validation_fraction: float = 0.0
 ) -> Summary:
-    return prepare(
-        path, path.parent / "prepare", encoding=encoding, newline=newline, validation_fraction=validation_fraction
-    )
+    out = path.parent / "prepare"
+    summary = prepare(path, out, encoding=encoding, newline=newline, validation_fraction=validation_fraction)
+    seal(path.parent)
+    return summary
 
 
 def refusal(path: Path, encoding: str = "utf-8") -> str:

@@ -18,9 +18,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from charloom.adapters import sweeps
-from charloom.adapters.command import environment_fault, exit_code
+from charloom.adapters.command import environment_fault, exit_code, prepare_streams
 from charloom.adapters.configuration import Config, load, project_root
 from charloom.adapters.configuration.composition import Composed, from_composed, one_line_errors, register, unchecked
+from charloom.adapters.configuration.plain import require_no_secrets
 from charloom.adapters.files import artifacts
 from charloom.adapters.process import kernels, signals
 from charloom.core.common.errors import CharloomError, ConfigError
@@ -31,6 +32,7 @@ def main() -> None:
     """Run the experiment, or the sweep, that the command line describes."""
     arguments = sys.argv[1:]
     overrides = [argument for argument in arguments if not argument.startswith("-")]
+    require_no_secrets(arguments)
     register()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of exiting
     failures: list[CharloomError] = []  # of a single run: raised through Hydra, one would be more than a line
@@ -63,6 +65,7 @@ def _job(composed: Composed, failures: list[CharloomError]) -> float:
     folder = Path(hydra_config.runtime.output_dir)
     if multiprocessing.current_process().name != "MainProcess":  # a launcher's worker
         signals.leave_to_parent()
+        prepare_streams()
         # joblib's start method is unknown to the processes that the gradient check starts, and would end them.
         multiprocessing.set_start_method("spawn", force=True)
     try:

@@ -28,6 +28,7 @@ from charloom.core.text import Vocabulary
 from charloom.stages import prepare, synthesize, train
 from tests.project import copy_configuration
 from tests.results import make_result
+from tests.results import prepare as prepare_text
 from tests.torture.promise import Promise
 
 MEMORY = 64 << 20  # bytes that the loading of a file of some kilobytes may take
@@ -88,9 +89,7 @@ def _originals() -> dict[str, bytes]:
         root = Path(folder)
         make_result(root)
         (root / "text.txt").write_text(TEXT)
-        corpus.prepare(
-            root / "text.txt", root / "prepare", encoding="utf-8", newline="universal", validation_fraction=0.1
-        )
+        prepare_text(root / "text.txt", root)
         network = Network(vocabulary_size=3, hidden_size=4, cell="gru", dtype=np.float64)
         network.initialize(0.5, rng=np.random.default_rng(1))
         models.save(Model(network, Vocabulary("abc")), root / "model.npz")

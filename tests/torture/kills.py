@@ -16,6 +16,7 @@ from time import sleep
 from charloom.adapters.files import archive, artifacts, corpus, models
 from tests.project import Project, end
 from tests.results import named_artifacts, seal
+from tests.results import prepare as prepare_text
 from tests.torture.promise import Promise
 
 STATE = 4  # exit code
@@ -87,8 +88,7 @@ Files = dict[str, bytes]
 def prepare(folder: Path) -> Project:
     """A project with a prepared corpus in this folder."""
     project = Project.create(folder / "a project")
-    out = project.root / "artifacts/prepare"
-    corpus.prepare(project.corpus, out, encoding="utf-8", newline="universal", validation_fraction=0.1)
+    prepare_text(project.corpus, project.root / "artifacts")
     return project
 
 

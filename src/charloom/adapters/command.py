@@ -16,7 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO, cast
 
 import numpy as np
 import psutil
@@ -26,6 +26,7 @@ from charloom.adapters.configuration import Config, load
 from charloom.adapters.process import kernels, signals
 from charloom.adapters.process.signals import Interrupted
 from charloom.core.common.errors import CharloomError, EnvironmentFault
+from charloom.core.common.formatting import in_one_line, visible
 
 _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 _HELP = """Arguments are keys of params.yaml with their values, such as model.hidden_size=200, and preset=smoke,
@@ -55,7 +56,7 @@ def exit_code(work: Callable[[], None]) -> int:
     A signal decides the exit code, whatever the work made of it. Any other exception passes, and ends in a traceback:
     that is a bug to report.
     """
-    _prepare_streams()
+    prepare_streams()
     failure: CharloomError | Interrupted | None
     try:
         with signals.raising():
@@ -77,7 +78,7 @@ def exit_code(work: Callable[[], None]) -> int:
         failure = Interrupted(signals.received(), besides=failure)
     if failure is None:
         return 128 + signal.SIGPIPE
-    print(f"charloom: error: {failure}", file=sys.stderr)
+    print(f"charloom: error: {in_one_line(str(failure))}", file=sys.stderr)
     return failure.exit_code
 
 
@@ -116,6 +117,23 @@ def start_worker(threads: int = 1) -> None:
         os._exit(1)  # whatever the main thread waits for
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+class _Visible:
+    """A stream to a terminal: control characters in what is written are shown as escapes.
+
+    `returns` lets a carriage return at the start of what is written through: a progress bar rewrites its line.
+    """
+
+    def __init__(self, stream: TextIO, *, returns: bool = False) -> None:
+        self._stream, self._returns = stream, returns
+
+    def write(self, text: str) -> int:
+        start = "\r" if self._returns and text.startswith("\r") else ""
+        return self._stream.write(start + visible(text[len(start) :]))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 @contextmanager
@@ -157,13 +175,20 @@ def started(pool: AbstractContextManager[object]) -> Iterator[None]:
         yield
 
 
-def _prepare_streams() -> None:
-    """Let neither a closed stream nor the terminal's encoding end the work."""
+def prepare_streams() -> None:
+    """Let neither a closed stream nor the terminal's encoding end the work, nor a text give the terminal orders.
+
+    Standard output that is a file or a pipe gets every text as it is.
+    """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # the file descriptor is free, and this takes it
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - as long as the process
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+        if sys.stdout.isatty():
+            sys.stdout = cast(TextIO, _Visible(sys.stdout))
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr = cast(TextIO, _Visible(sys.stderr, returns=True))
 
 
 def _finish_stdout() -> None:

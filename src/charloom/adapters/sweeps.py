@@ -28,6 +28,7 @@ from charloom.adapters.tracking.payload import NOTE_TAG, as_text, model_name, pa
 from charloom.adapters.tracking.runs import create_run, ended_run, send_parameters, send_table
 from charloom.adapters.tracking.store import Store, opened
 from charloom.core.common.errors import CharloomError, EnvironmentFault
+from charloom.core.common.formatting import in_one_line
 
 _PARENT = "CHARLOOM_SWEEP_RUN"  # in the environment, which every job's process inherits
 _PROCESS_TAG = "charloom.process"  # that runs the sweep
@@ -122,7 +123,8 @@ def record_failure(config: Config, message: str, *, parent: str | None = None) -
     """Make a failed run of a job that ended in an error, with `message` in the tag `charloom.error`."""
     if config.tracking.mode == "off":
         return
-    tags = {"charloom.error": message[:_MAX_TAG], NOTE_TAG: message[:_MAX_TAG]}
+    note = f"    {in_one_line(message)}"  # indented: of code, Markdown shows every character
+    tags = {"charloom.error": message[:_MAX_TAG], NOTE_TAG: note[:_MAX_TAG]}
     with _only_warning(), opened(config.tracking, "the failed job is not in MLflow") as store:
         run_id = create_run(store, f"{model_name(config)}, failed", tags, parent)
         with ended_run(store, run_id, "FAILED"):
@@ -155,7 +157,7 @@ def _only_warning() -> Iterator[None]:
     try:
         yield
     except EnvironmentFault as error:
-        logging.getLogger(__name__).warning("%s", error)
+        logging.getLogger(__name__).warning("%s", in_one_line(str(error)))
 
 
 def _end_killed_sweeps(store: Store) -> None:
@@ -201,5 +203,5 @@ def _write(folder: Path, jobs: Sequence[Job]) -> None:
     for job in sorted(jobs, key=lambda job: job.figures.get("smooth_loss", math.inf)):
         figures = (f"{job.figures[name]:.3f}" if name in job.figures else "-" for name in _FIGURES)
         line = _LINE.format(job.number, *figures, f"{' '.join(job.overrides)}  {job.error}")
-        print(line.rstrip(), file=sys.stderr)
+        print(in_one_line(line.rstrip()), file=sys.stderr)
     print(f"summary in {folder / 'sweep.csv'}", file=sys.stderr)

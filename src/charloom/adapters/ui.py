@@ -86,8 +86,9 @@ def _server(address: Address, port: int, log: IO[bytes]) -> Iterator[subprocess.
     files = ["--artifacts-destination", str(address.artifacts)] if address.artifacts else []
     here = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     server = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", address.uri, *files, *here],
-        env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        [sys.executable, "-m", "mlflow", "server", *files, *here],
+        # In the environment, unlike among the arguments, other users of the machine cannot read a password.
+        env=os.environ | {"MLFLOW_BACKEND_STORE_URI": address.uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
         stdout=log,
         stderr=log,
         start_new_session=True,  # so that Ctrl-C reaches this process alone, which then ends the whole group

@@ -9,7 +9,7 @@ import numpy as np
 
 from charloom.adapters.command import blas_threads, process_pool, require_memory, stage_main
 from charloom.adapters.configuration import Config
-from charloom.adapters.files import artifacts, corpus
+from charloom.adapters.files import artifacts, corpus, parameters
 from charloom.adapters.progress import counted
 from charloom.core import gradcheck
 from charloom.core.common.errors import DataError, GradientError
@@ -65,6 +65,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
     )
     artifacts.ERROR_TABLE.write(out, list(_rows(errors)))
     artifacts.STEP_SWEEP.write(out, sweep)
+    parameters.write("gradcheck", config.stage_parameters("gradcheck"), inp, out)
     artifacts.seal("gradcheck", out)
     print(gradcheck.table(errors), *notes, sep="\n")
     if problems:

@@ -4,21 +4,22 @@ from pathlib import Path
 
 from charloom.adapters import plots, report
 from charloom.adapters.command import stage_main
-from charloom.adapters.configuration import Config, flatten
-from charloom.adapters.files import artifacts
+from charloom.adapters.configuration import Config, flatten, from_recorded
+from charloom.adapters.files import artifacts, parameters
 from charloom.core.common.reference import REFERENCE
 
 
 def run(config: Config, inp: Path, out: Path) -> None:
-    """Draw the figures and the page into `out`, from the stage folders in `inp`.
+    """Draw the figures and the page into `out`, from the stage folders in `inp` and the parameters in them.
 
-    Raises StateError where a file of another stage is missing or damaged.
+    Raises StateError where a file of another stage is missing or damaged, or two stages disagree.
     """
+    made_with = from_recorded(parameters.read(inp), inp)
     summary, errors = artifacts.SUMMARY.read(inp), artifacts.ERRORS.read(inp)
     history, samples = artifacts.HISTORY.read(inp), artifacts.SAMPLES.read(inp)
     metrics, warnings = artifacts.METRICS.read(inp), artifacts.WARNINGS.read(inp)
-    T, K = config.train.seq_length, summary.vocabulary_size
-    is_plain = config.model.cell == "rnn" and config.model.layers == 1  # as the reference is
+    T, K = made_with.train.seq_length, summary.vocabulary_size
+    is_plain = made_with.model.cell == "rnn" and made_with.model.layers == 1  # as the reference is
     reference = REFERENCE if is_plain else {}
 
     figures = {
@@ -36,7 +37,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
         samples=samples,
         text=artifacts.TEXT.read(inp),
         quality=artifacts.QUALITY.read(inp),
-        parameters=flatten(config.parameters()),
+        parameters=flatten(made_with.parameters()),
         figures=figures,
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from charloom.adapters.command import blas_threads, stage_main
 from charloom.adapters.configuration import Config, SynthesizeConfig
-from charloom.adapters.files import artifacts, corpus, models
+from charloom.adapters.files import artifacts, corpus, models, parameters
 from charloom.adapters.files.formats import replacing
 from charloom.core.common.errors import DataError, hint
 from charloom.core.text import quality
@@ -53,6 +53,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
     with artifacts.TEXT.path(out).open(encoding="utf-8", newline="") as text:
         text.seek(len(prime.encode()))
         artifacts.QUALITY.write(out, quality(text.read(_MEASURED), training_text))
+    parameters.write("synthesize", config.stage_parameters("synthesize"), inp, out)
     artifacts.seal("synthesize", out)
 
 

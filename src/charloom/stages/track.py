@@ -11,14 +11,14 @@ from charloom.adapters.tracking import hash_result, record
 def run(config: Config, inp: Path, out: Path, parent: str | None = None) -> None:
     """Write the fingerprint of the result in `inp` to `out`, and make or find its run in MLflow, under `parent`.
 
-    The fingerprint is written first; where MLflow cannot be written to, EnvironmentFault is raised, and the
-    stage can be run again by itself.
+    Of the configuration, only `tracking` is read. The fingerprint is written first; where MLflow cannot be written to,
+    EnvironmentFault is raised, and the stage can be run again by itself.
     """
-    result = hash_result(config, inp)
+    result = hash_result(inp)
     artifacts.RESULT.write(out, result)
     artifacts.seal("track", out)
 
-    recorded = record(config, inp, result, parent=parent)
+    recorded = record(config.tracking, inp, result, parent=parent)
     if recorded is None:
         print("tracking is off: the result is not recorded")
     else:

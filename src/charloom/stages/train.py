@@ -12,7 +12,7 @@ import numpy as np
 
 from charloom.adapters import command
 from charloom.adapters.configuration import Config, OptimizerConfig, advice, project_root
-from charloom.adapters.files import archive, artifacts, corpus, models
+from charloom.adapters.files import archive, artifacts, corpus, models, parameters
 from charloom.adapters.files.work_folder import WorkFolder
 from charloom.adapters.process import signals
 from charloom.adapters.progress import Progress
@@ -58,6 +58,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
             network.parameters.vector[:] = training.best
         models.save(Model(network, text.vocabulary), artifacts.BEST_MODEL.path(out))
         recorder.write(out)
+        parameters.write("train", config.stage_parameters("train"), inp, out)
         artifacts.seal("train", out)
         work.discard()
 

@@ -4,8 +4,9 @@ OmegaConf's values stay in here: what leaves is a checked `Config`. Knows no key
 """
 
 import os
+import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from charloom.adapters.configuration.messages import explain, problem, unknown_key
+from charloom.adapters.configuration.plain import require_no_secrets, require_plain_values
 from charloom.adapters.configuration.schema import KEYS, SECTIONS, Config
 from charloom.core.common.errors import ConfigError
 
@@ -49,7 +51,12 @@ class _ProjectRoot(SearchPathPlugin):
 
 
 def register() -> None:
-    """Make the search path and the resolver known to Hydra; harmless when repeated."""
+    """Make the search path and the resolver known to Hydra, once the files that it will read hold plain values.
+
+    Harmless when repeated. Raises ConfigError.
+    """
+    with one_line_errors():
+        require_plain_values(project_root())
     Plugins.instance().register(_ProjectRoot)
     OmegaConf.register_new_resolver("charloom.pid", os.getpid, replace=True)
 
@@ -72,6 +79,7 @@ def load(overrides: Sequence[str] = (), *, multirun: bool = False) -> Config:
     are swept are left out, once their keys are known to exist. Raises ConfigError with all that is wrong.
     """
     root = project_root()
+    require_no_secrets(overrides)
     register()
     GlobalHydra.instance().clear()
     with one_line_errors(), initialize_config_dir(str(root / "conf"), version_base="1.3"):
@@ -87,6 +95,20 @@ def load(overrides: Sequence[str] = (), *, multirun: bool = False) -> Config:
         HydraConfig.instance().set_config(composed)
         folder = composed.hydra.sweep.dir if multirun else composed.hydra.run.dir
         return from_composed(composed, str(folder), problems)
+
+
+def override(key: str, text: str) -> str:
+    r"""The override that gives a key this text, whatever is in it.
+
+    >>> print(override("inp", "artifacts"), override("inp", "a,b's"))
+    inp=artifacts inp='a,b\'s'
+    """
+    plain = f"{key}={text}"
+    with suppress(HydraException):
+        if "$" not in text and OverridesParser.create().parse_override(plain).value() == text:
+            return plain
+    escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + found[2].replace("'", r"\'"), text)
+    return f"{key}='{escaped}'".replace("${", r"\${")
 
 
 def from_composed(composed: Composed, default_out: str, problems: Sequence[str] = ()) -> Config:

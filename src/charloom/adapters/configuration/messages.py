@@ -40,6 +40,8 @@ def problem(details: ErrorDetails) -> str:
     if kind == "literal_error":
         context["expected"] = context["expected"].replace("'", "").replace(" or ", ", ")
     must, _, hint = _MUST[kind].format(**context).partition("; ")
+    if key == "tracking.uri" and isinstance(value, str | list | dict):
+        value = "…"  # what it holds may be a password
     got = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
     if kind == "string_type" or (kind == "literal_error" and isinstance(value, bool)):
         hint = f"put text in quotes: '{got}' in a file, \"'{got}'\" in a shell"

@@ -10,13 +10,27 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
+from charloom.adapters.configuration.plain import NO_SECRET, holds_secret
+
 Natural = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 PositiveFraction = Annotated[float, Field(gt=0, le=1)]
-Text = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
+
+
+def _writable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeError:  # a lone surrogate: half of a character, or the name of a file that is not UTF-8
+        raise ValueError("must be text that UTF-8 can hold; write it without \\ud800 to \\udfff") from None
+    return text
+
+
+Text = Annotated[
+    str, BeforeValidator(lambda value: str(value) if type(value) is int else value), AfterValidator(_writable)
+]
 
 
 def _known(encoding: str) -> str:
@@ -46,6 +60,8 @@ def _only_prompt(prime_file: str | None, info: ValidationInfo) -> str | None:
 
 
 def _server_address(uri: str | None, info: ValidationInfo) -> str | None:
+    if uri and holds_secret(uri):
+        raise ValueError(NO_SECRET)
     if info.data.get("mode") == "server" and not (uri or os.environ.get("MLFLOW_TRACKING_URI")):
         raise ValueError("must be the server's address; try http://127.0.0.1:5000, or set MLFLOW_TRACKING_URI")
     return uri
@@ -163,8 +179,8 @@ class TrackingConfig(_Section):
     experiment: Text
 
 
-class Config(_Section):
-    """All that a stage takes from outside, checked; `inp` and `out` are the folders that it reads and writes."""
+class Parameters(_Section):
+    """What shapes a result."""
 
     seed: Natural
     kernels: Literal["portable", "native"]
@@ -174,6 +190,24 @@ class Config(_Section):
     train: TrainConfig
     gradcheck: GradcheckConfig
     synthesize: SynthesizeConfig
+
+    def parameters(self) -> dict[str, Any]:
+        """The parameters as nested plain values."""
+        return self.model_dump(include=set(Parameters.model_fields))
+
+    def stage_parameters(self, stage: str) -> dict[str, Any]:
+        """The parameters that a stage reads, by dotted key."""
+        names = STAGE_PARAMETERS[stage]
+        return {
+            key: value
+            for key, value in flatten(self.parameters()).items()
+            if any(f"{key}.".startswith(f"{name}.") for name in names)
+        }
+
+
+class Config(Parameters):
+    """All that a stage takes from outside, checked; `inp` and `out` are the folders that it reads and writes."""
+
     tracking: TrackingConfig
     inp: Text
     out: Text
@@ -192,10 +226,14 @@ class Config(_Section):
                 raise ValueError(f"{key} must be from {smallest:.2g} to {highest:.2g} for {dtype}, got {value:g}")
         return self
 
-    def parameters(self) -> dict[str, Any]:
-        """What shapes the result, as nested plain values: all but `tracking`, `inp` and `out`."""
-        return self.model_dump(exclude={"tracking", "inp", "out"})
 
+# The keys and whole sections that shape the result of each stage; dvc.yaml lists the same under `params:`.
+STAGE_PARAMETERS = {
+    "prepare": ("data",),
+    "gradcheck": ("seed", "kernels", "model", "gradcheck"),
+    "train": ("seed", "kernels", "model", "optimizer", "train"),
+    "synthesize": ("kernels", "data.encoding", "data.newline", "synthesize"),
+}
 
 SECTIONS: dict[str, type[BaseModel]] = {
     name: field.annotation

@@ -37,6 +37,11 @@ QUALITY = Json("synthesize/metrics.json", records.Quality)
 FIGURES = {name: Artifact(f"plot/{name}.png") for name in ("loss", "gradcheck", "step_sweep", "samples")}
 REPORT = Artifact("plot/report.html")
 
+PARAMETERS = {
+    stage: Json(f"{stage}/parameters.json", records.ParameterValues)
+    for stage in ("prepare", "gradcheck", "train", "synthesize")
+}
+
 RESULT = Json("track/result.json", records.Result)
 
 ALL: tuple[Artifact, ...] = (
@@ -44,6 +49,7 @@ ALL: tuple[Artifact, ...] = (
     *(ERRORS, ERROR_TABLE, STEP_SWEEP),
     *(MODEL, BEST_MODEL, HISTORY, SAMPLES, WARNINGS, METRICS),
     *(TEXT, QUALITY),
+    *PARAMETERS.values(),
     *(*FIGURES.values(), REPORT),
     RESULT,
 )

@@ -79,7 +79,6 @@ def prepare(path: Path, out: Path, *, encoding: str, newline: str, validation_fr
     )
     artifacts.VOCABULARY.write(out, list(vocabulary.characters))
     artifacts.SUMMARY.write(out, summary)
-    artifacts.seal("prepare", out)
     return summary
 
 

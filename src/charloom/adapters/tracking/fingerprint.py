@@ -1,18 +1,17 @@
-"""The fingerprint of a result: the hashes of its files and of its parameters. Knows nothing about MLflow."""
+"""The fingerprint of a result: the hashes of its files, its parameters among them. Knows nothing about MLflow."""
 
 import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from charloom.adapters.configuration import Config
+from charloom.adapters.configuration import project_root
 from charloom.adapters.files import artifacts
-from charloom.adapters.files.formats import CHECKSUMS
+from charloom.adapters.files.formats import CHECKSUMS, Artifact
 from charloom.core.common.errors import StateError
 from charloom.core.common.records import Result
 
-_REQUIRED = (
+_REQUIRED: tuple[Artifact, ...] = (
     artifacts.SUMMARY,
     artifacts.ERRORS,
     artifacts.ERROR_TABLE,
@@ -23,24 +22,30 @@ _REQUIRED = (
     artifacts.METRICS,
     artifacts.TEXT,
     artifacts.QUALITY,
+    *artifacts.PARAMETERS.values(),
 )
 _STAGES = tuple(stage for stage in artifacts.STAGES if stage != artifacts.RESULT.stage)
 _MOST_NAMED = 5  # differences in a line
 
 
-def hash_result(config: Config, inp: Path) -> Result:
-    """The sha256 of each file in the stage folders of `inp`, and of these together with the parameters.
+def hash_result(inp: Path) -> Result:
+    """The sha256 of each file in the stage folders of `inp`, and of these together.
 
-    The same on every machine. Raises StateError where a stage has not left its files, or one is not as it was written.
+    The same on every machine. Raises StateError where a stage has not left its files, where one is not as it was
+    written, or where one is a link to a file outside of the folder that is not in DVC's cache: whatever is hashed here
+    is also sent to MLflow.
     """
     for artifact in _REQUIRED:
         if not (inp / artifact.name).is_file():
             raise StateError(f"{inp / artifact.name} is missing; run the {artifact.stage} stage first")
     files, problems = _verified(inp, _STAGES)
+    inside = [inp.resolve(), project_root() / ".dvc"]
+    for path in (inp / name for name in files):
+        if not any(path.resolve().is_relative_to(folder) for folder in inside):
+            raise StateError(f"{path} must be a file in {inp}, got a link to {path.resolve()}; remove the link")
     if problems:
         raise StateError(f"{_listed(inp, problems)}; run that stage again")
-    parameters = config.parameters()
-    return Result(_fingerprint(files, parameters), files, parameters)
+    return Result(_fingerprint(files), files)
 
 
 def verify(inp: Path) -> str:
@@ -70,8 +75,8 @@ def verify(inp: Path) -> str:
             if files.get(name) != sha256
         ]
         problems += [f"{name} is not of the result" for name in files.keys() - result.files.keys()]
-        if _fingerprint(result.files, result.parameters) != result.result:
-            problems.append(f"{artifacts.RESULT.name} has a fingerprint of other files or parameters")
+        if _fingerprint(result.files) != result.result:
+            problems.append(f"{artifacts.RESULT.name} has a fingerprint of other files")
         whole = f"the result's fingerprint is {result.result}"
     if problems:
         raise StateError(_listed(inp, problems))
@@ -90,9 +95,8 @@ def _verified(inp: Path, stages: Iterable[str]) -> tuple[dict[str, str], list[st
     return dict(sorted(files.items())), problems
 
 
-def _fingerprint(files: dict[str, str], parameters: dict[str, Any]) -> str:
-    whole = json.dumps({"files": files, "parameters": parameters}, sort_keys=True)
-    return hashlib.sha256(whole.encode()).hexdigest()
+def _fingerprint(files: dict[str, str]) -> str:
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
 
 def _listed(inp: Path, problems: list[str]) -> str:

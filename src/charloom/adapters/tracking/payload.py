@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from charloom.adapters.configuration import Config, flatten
-from charloom.adapters.files import artifacts
+from charloom.adapters.configuration import Parameters, flatten, from_recorded
+from charloom.adapters.files import artifacts, parameters
 from charloom.adapters.process import kernels
 from charloom.core.common.records import ErrorRow, HistoryRow, Result, Summary
 
@@ -42,8 +42,12 @@ class Payload:
     corpus: Summary
 
 
-def read_payload(config: Config, inp: Path, result: Result) -> Payload:
-    """Read the files of the result in `inp`. Raises StateError where one is missing or damaged."""
+def read_payload(inp: Path, result: Result) -> Payload:
+    """Read the files of the result in `inp`.
+
+    Raises StateError where one is missing or damaged, or its stages were made with different parameters.
+    """
+    made_with = from_recorded(parameters.read(inp), inp)
     corpus, errors, history = artifacts.SUMMARY.read(inp), artifacts.ERRORS.read(inp), artifacts.HISTORY.read(inp)
     relative = {tensor: found.max_relative_error for tensor, found in errors.complex_step.items()}
     central = {tensor: found.max_relative_error for tensor, found in errors.central.items()}
@@ -52,7 +56,7 @@ def read_payload(config: Config, inp: Path, result: Result) -> Payload:
         RESULT_TAG: result.result,
         "charloom.corpus_sha256": corpus.sha256,
         "charloom.gradcheck": "passed" if errors.passed else "failed",
-        "charloom.kernels": f"{config.kernels}: {kernels.loaded()}",
+        "charloom.kernels": _kernels(made_with),
         NOTE_TAG: _NOTE.format(rows=rows),
     }
     metrics = [(f"rel_error/{tensor}", error, 0) for tensor, error in relative.items()]
@@ -67,10 +71,10 @@ def read_payload(config: Config, inp: Path, result: Result) -> Payload:
         tags["charloom.warnings"] = ", ".join(warning.kind for warning in warnings)
     smooth = f"smooth loss {history[-1].smooth_loss:.1f}" if history else "no steps"
     return Payload(
-        name=f"{model_name(config)}, {smooth}",
+        name=f"{model_name(made_with)}, {smooth}",
         tags=tags,
-        parameters=parameter_texts(config),
-        metrics=[*metrics, *_curves(history, config.train.seq_length)],
+        parameters=parameter_texts(made_with),
+        metrics=[*metrics, *_curves(history, made_with.train.seq_length)],
         error_rows=[_error_row(row) for row in artifacts.ERROR_TABLE.read(inp)],
         samples={f"samples/step-{sample.step:08d}.txt": sample.text for sample in artifacts.SAMPLES.read(inp)},
         artifacts=[(inp / name, str(Path(name).parent)) for name in result.files if name not in _NOT_SENT],
@@ -78,16 +82,22 @@ def read_payload(config: Config, inp: Path, result: Result) -> Payload:
     )
 
 
-def model_name(config: Config) -> str:
+def model_name(made_with: Parameters) -> str:
     """A short name for a configuration, such as `rnn 100, adagrad 0.1`."""
-    model, optimizer = config.model, config.optimizer
+    model, optimizer = made_with.model, made_with.optimizer
     layers = f"{model.layers}×" if model.layers > 1 else ""
     return f"{model.cell} {layers}{model.hidden_size}, {optimizer.name} {optimizer.learning_rate:g}"
 
 
-def parameter_texts(config: Config) -> dict[str, str]:
+def parameter_texts(made_with: Parameters) -> dict[str, str]:
     """The parameters by their dotted keys, spelt as in params.yaml."""
-    return {key: as_text(value) for key, value in flatten(config.parameters()).items()}
+    return {key: as_text(value) for key, value in flatten(made_with.parameters()).items()}
+
+
+def _kernels(made_with: Parameters) -> str:
+    """The kernels that the result was computed with; which ones they are is known where this process has the same."""
+    name = made_with.kernels
+    return f"{name}: {kernels.loaded()}" if kernels.chosen() == name else name
 
 
 def as_text(value: object) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,9 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from charloom.adapters.configuration import Config, project_root
+from charloom.adapters.configuration import TrackingConfig, override, project_root
 from charloom.adapters.tracking.payload import RESULT_TAG, Payload, as_text, read_payload
-from charloom.adapters.tracking.store import Store, opened
+from charloom.adapters.tracking.store import Store, opened, without_secrets
 from charloom.core.common.records import Result
 
 if TYPE_CHECKING:
@@ -31,20 +32,20 @@ class Recorded:
     new: bool
 
 
-def record(config: Config, inp: Path, result: Result, *, parent: str | None = None) -> Recorded | None:
+def record(tracking: TrackingConfig, inp: Path, result: Result, *, parent: str | None = None) -> Recorded | None:
     """Make the one MLflow run of the result in `inp`, or find it.
 
-    A finished run with the tag `charloom.result` under the same `parent` is that run, and nothing is written.
-    One that was left unfinished, by a kill half-way, is deleted and made anew. None where tracking is off.
+    What is recorded is what the stage folders hold, their parameters included; `tracking` says where to. A finished run
+    with the tag `charloom.result` under the same `parent` is that run, and nothing is written. One that was left
+    unfinished, by a kill half-way, is deleted and made anew. None where tracking is off.
 
     Raises EnvironmentFault where MLflow cannot be written to; the result itself is whole, and recording can
-    be repeated. Raises StateError where a file of the result is missing or damaged.
+    be repeated. Raises StateError where a file of the result is missing or damaged, or its stages disagree.
     """
-    if config.tracking.mode == "off":
+    if tracking.mode == "off":
         return None
-    payload = read_payload(config, inp, result)
-    again = "dvc repro track" if "DVC_STAGE" in os.environ else f"python -m charloom.stages.track inp={inp}"
-    with opened(config.tracking, f"the result is whole in {inp}; record it later with `{again}`") as store:
+    payload = read_payload(inp, result)
+    with opened(tracking, f"the result is whole in {inp}; record it later with `{_command(tracking, inp)}`") as store:
         found = store.client.search_runs([store.experiment_id], f"tags.`{RESULT_TAG}` = '{result.result}'")
         same = [run for run in found if run.data.tags.get(_PARENT_TAG) == parent]
         for run in sorted(same, key=lambda run: run.info.status != "FINISHED"):  # finished ones first
@@ -55,6 +56,17 @@ def record(config: Config, inp: Path, result: Result, *, parent: str | None = No
         with ended_run(store, run_id, "FINISHED"):
             _send(store.client, run_id, payload)
         return Recorded(run_id, payload.name, str(store.address), new=True)
+
+
+def _command(tracking: TrackingConfig, inp: Path) -> str:
+    """What to type to record the result in `inp` to the same place."""
+    if "DVC_STAGE" in os.environ:
+        return "dvc repro track"
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or tracking.uri
+    values = {"inp": str(inp), "tracking.uri": uri, "tracking.experiment": tracking.experiment}
+    # An address with a password can only come from the environment, and must come from there again.
+    given = [override(key, value) for key, value in values.items() if value and without_secrets(value) == value]
+    return shlex.join(["python", "-m", "charloom.stages.track", f"tracking={tracking.mode}", *given])
 
 
 def create_run(store: Store, name: str, tags: dict[str, str], parent: str | None = None) -> str:

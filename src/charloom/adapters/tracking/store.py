@@ -50,8 +50,8 @@ class Address:
         return self.database.parent / "mlartifacts" if self.database else None
 
     def __str__(self) -> str:
-        """The URI without the password that may be in it."""
-        return re.sub("://[^/]*@", "://", self.uri)
+        """The URI without the secrets that may be in it."""
+        return without_secrets(self.uri)
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,15 @@ class Store:
     client: "MlflowClient"
     experiment_id: str
     address: Address
+
+
+def without_secrets(text: str) -> str:
+    """A text without the user names, passwords and queries of its addresses.
+
+    >>> without_secrets("no answer from http://me:pass@host/api?key=1 today")
+    'no answer from http://host/api today'
+    """
+    return re.sub(r"(://[^\s?]*)\?\S*", r"\1", re.sub(r"://[^/\s]\S*@", "://", text))
 
 
 def home() -> Path:
@@ -109,7 +118,8 @@ def opened(tracking: TrackingConfig, hint: str) -> Iterator[Store]:
     except filelock.Timeout:
         raise EnvironmentFault(f"another process has held {lock} for two minutes; {hint}") from None
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        raise EnvironmentFault(f"MLflow at {address} cannot be written to ({_root_cause(error)}); {hint}") from error
+        cause = without_secrets(_root_cause(error).replace(address.uri, str(address)))
+        raise EnvironmentFault(f"MLflow at {address} cannot be written to ({cause}); {hint}") from None
 
 
 def _open(address: Address, name: str) -> Store:

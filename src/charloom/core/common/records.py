@@ -1,7 +1,8 @@
 """What the stages find out, as plain values. Where and how they are kept is not known here."""
 
 from dataclasses import dataclass
-from typing import Any
+
+ParameterValues = dict[str, bool | int | float | str | None]  # by dotted key, such as "model.cell"
 
 
 @dataclass(frozen=True)
@@ -166,8 +167,7 @@ class Quality:
 
 @dataclass(frozen=True)
 class Result:
-    """The fingerprint `result` of a whole result: a hash of the sha256 of each of its files, and of its parameters."""
+    """The fingerprint `result` of a whole result: a hash of the sha256 of each of its files."""
 
     result: str
     files: dict[str, str]
-    parameters: dict[str, Any]
