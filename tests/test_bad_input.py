@@ -110,8 +110,8 @@ def test_more_streams_than_the_text_has_windows_are_refused_with_both_numbers(pr
         ("model.cell=null", ("model.cell must be one of rnn, gru, lstm, got null",)),
         ("model.hidden_size", ("cannot read 'model.hidden_size'", "key=value")),
         ("train=3", ("train must hold keys with their values, got 3",)),
-        ("optimizer.learning_rate=0", ("optimizer.learning_rate must be > 0, got 0",)),
-        ("optimizer.learning_rate=-1", ("optimizer.learning_rate must be > 0, got -1",)),
+        ("optimizer.learning_rate=0", ("optimizer.learning_rate must be >= 1e-12, got 0",)),
+        ("optimizer.learning_rate=-1", ("optimizer.learning_rate must be >= 1e-12, got -1",)),
         ("optimizer.learning_rate=nan", ("optimizer.learning_rate must be finite, got nan",)),
         ("optimizer.learning_rate=inf", ("optimizer.learning_rate must be finite, got inf",)),
         ("model.hidden_size=0", ("model.hidden_size must be >= 1, got 0",)),
@@ -128,8 +128,11 @@ def test_more_streams_than_the_text_has_windows_are_refused_with_both_numbers(pr
         ("train.steps=1e3", ("train.steps must be a whole number, got 1000.0", "without a point")),
         ("model.layers=true", ("model.layers must be a whole number, got true",)),
         ("model.layers=null", ("model.layers must be a whole number, got null",)),
-        ("data.path=1.5", ("data.path must be text, got 1.5; put text in quotes",)),
-        ("synthesize.prime=true", ("synthesize.prime must be text, got true; put text in quotes",)),
+        ("data.path=[1.5]", ("data.path must be text, got [1.5]; put text in quotes",)),
+        ("model.layers=100000000", ("model.layers must be <= 1,000, got 100000000",)),
+        ("train.workers=500", ("train.workers must be <= 64, got 500",)),
+        ("gradcheck.step=1e-320", ("gradcheck.step must be >= 1e-12, got 1e-320",)),
+        (f"train.seq_length={2**70}", ("train.seq_length must be <= 1,000,000, got 1180591620717411303424",)),
         ("model.layers=${nothing}", ("model.layers", "'nothing' not found")),
         ("model.dtype=float16", ("model.dtype must be one of float64, float32, got 'float16'",)),
     ],
@@ -173,6 +176,57 @@ def test_an_experiment_with_a_wrong_value_leaves_nothing_behind(project: Project
 def test_a_params_yaml_that_is_not_one_is_refused(project: Project, content: str, fragment: str) -> None:
     (project.root / "params.yaml").write_text(content, encoding="utf-8")
     project.try_stage("prepare").assert_one_error(CONFIG, fragment)
+
+
+def _doubling(reference: str) -> str:
+    lines = (f"k{n}: {reference.format(n - 1) if n else 'x'}\n" for n in range(40))
+    return "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("content", "fragment"),
+    [
+        ("a: &a [x]\n" + "".join(f"b{n}: &b{n} [*a, *a]\n" for n in range(40)), "line 2: must have no alias, got *a"),
+        (_doubling('"${{k{0}}}${{k{0}}}"'), "line 2: must have no reference to another key, got '${k0}${k0}'"),
+        ("[" * 10_000 + "]" * 10_000, "line 1: must have at most 20 levels"),
+        ("# a long comment\n" * 10_000, "must have at most 65,536 bytes, got more"),
+        ("seed: " + "9" * 5000, "a whole number must have at most 4,300 digits"),
+        ("seed: !!python/object/apply:os.getcwd []", "could not determine a constructor for the tag"),
+        ("1: 2\nnull: 3\n? [a]\n: 4", "params.yaml"),
+    ],
+    ids=["aliases", "interpolations", "depth", "length", "digits", "code", "keys"],
+)
+def test_a_params_yaml_that_takes_all_time_or_memory_is_refused(project: Project, content: str, fragment: str) -> None:
+    (project.root / "params.yaml").write_text(content, encoding="utf-8")
+    ended = project.try_stage("prepare", preexec_fn=_little_memory, variables={"OPENBLAS_NUM_THREADS": "1"})
+    ended.assert_one_error(CONFIG, fragment)
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "fragment"),
+    [
+        ("experiment", ("--foo",), "unrecognized arguments: --foo; see --help"),
+        ("experiment", ("seed=1", "-x", "--bar"), "unrecognized arguments: -x --bar; see --help"),
+        ("experiment", ("seed=1,2",), "seed must have one value, got several with commas: 'seed=1,2'"),
+        ("tracking", ("--port", "many"), "argument --port: invalid int value: 'many'; see --help"),
+        ("tracking", ("--prot=1",), "unrecognized arguments: --prot=1; see --help"),
+        ("fetch", ("alice", "--two"), "unrecognized arguments: --two; see --help"),
+        ("stages.train", ("--foo",), "cannot read '--foo'; write key=value"),
+    ],
+)
+def test_an_option_that_there_is_not_is_one_line(
+    project: Project, module: str, arguments: tuple[str, ...], fragment: str
+) -> None:
+    before = project.files()
+    project.python("-m", f"charloom.{module}", *arguments).assert_one_error(CONFIG, fragment)
+    assert project.files() == before
+
+
+def test_help_of_an_experiment_says_how_it_is_called(project: Project) -> None:
+    ended = project.python("-m", "charloom.experiment", "--help")
+    assert (ended.code, ended.errors) == (0, "")
+    assert "--multirun" in ended.output
+    assert "key=value" in ended.output
 
 
 def test_a_params_yaml_that_is_not_utf_8_is_refused(project: Project) -> None:
@@ -384,7 +438,7 @@ def test_a_file_in_the_place_of_the_output_folder_is_kept_and_named(trained: Pro
     (trained.root / "blocked").write_text("mine", encoding="utf-8")
     before = trained.files()
     ended = trained.try_stage(stage, "preset=smoke", "gradcheck.hidden_size=2", "gradcheck.workers=1", "out=blocked")
-    ended.assert_one_error(ENVIRONMENT, "blocked", "File exists")
+    ended.assert_one_error(CONFIG, "out must be a folder, got 'blocked'")
     assert trained.files() == before
 
 
@@ -404,40 +458,64 @@ def test_a_read_only_folder_is_named(trained: Project, stage: str) -> None:
     ended.assert_one_error(ENVIRONMENT, "read-only", "Permission denied")
 
 
+# The train stage with a learning rate that no configuration may have, the first argument.
+_BOLD = """
+    import sys
+    from charloom.adapters.command import stage_main
+    from charloom.stages import train
+
+    rate = float(sys.argv.pop(1))
+    train._learning_rate = lambda options, step, progress: rate
+    stage_main(train.run)
+"""
+
+
 def test_a_loss_that_is_not_finite_ends_the_training_with_the_checkpoint_from_before_kept(prepared: Project) -> None:
-    bold = ("optimizer=sgd", "optimizer.clip_norm=null", "optimizer.learning_rate=1e306", "out=artifacts/train")
-    ended = prepared.try_stage("train", "preset=smoke", *bold, "train.checkpoint_every=1")
-    line = ended.assert_one_error(
-        STATE, "the loss must be finite, got inf at step 3", "optimizer.learning_rate (1e+306)"
-    )
+    bold = (prepared.script("bold.py", _BOLD), "1e306", "optimizer=sgd", "optimizer.clip_norm=null", "preset=smoke")
+    ended = prepared.python(*bold, "out=artifacts/train", "train.checkpoint_every=1")
+    line = ended.assert_one_error(STATE, "the loss must be finite, got inf at step 3", "lower optimizer.learning_rate")
     assert line.endswith(f"the checkpoint {prepared.checkpoints()[-1]} is from before")
     arrays, values = checkpoint.load(prepared.checkpoints()[-1], "checkpoint")
     assert values["step"] == 1  # the loss of step 2 is finite, and far too high
     assert all(np.isfinite(array).all() for array in arrays.values())
     assert not list((prepared.root / "artifacts/train").iterdir())
 
-    ended = prepared.try_stage("train", "preset=smoke", *bold, "train.checkpoint_every=2")
+    ended = prepared.python(*bold, "out=artifacts/train", "train.checkpoint_every=2")
     line = ended.assert_one_error(STATE, "the loss must be finite, got inf at step 3")
     assert "checkpoint" not in line  # there is none
 
 
 def test_parameters_that_are_not_finite_are_never_kept_as_a_checkpoint(prepared: Project) -> None:
-    bold = ("optimizer=sgd", "optimizer.clip_norm=null", "optimizer.learning_rate=1e308")
-    ended = prepared.try_stage("train", "preset=smoke", *bold, "train.checkpoint_every=1")
+    bold = ("1e308", "optimizer=sgd", "optimizer.clip_norm=null", "train.checkpoint_every=1")
+    ended = prepared.python(prepared.script("bold.py", _BOLD), *bold, "preset=smoke")
     line = ended.assert_one_error(STATE, "all parameters must be finite, got one that is not at step 1")
     assert "checkpoint" not in line
     assert prepared.checkpoints() == []
 
 
+def _little_memory() -> None:
+    mebibytes_512 = 1 << 29
+    resource.setrlimit(resource.RLIMIT_DATA, (mebibytes_512, mebibytes_512))
+
+
+def test_a_window_that_memory_cannot_hold_names_its_length(project: Project) -> None:
+    project.corpus.write_text("a tale " * 150_000, encoding="utf-8")
+    project.stage("prepare", "data.validation_fraction=0")
+    size = ("gradcheck.seq_length=1000000", "model.hidden_size=30000")
+    ended = project.try_stage("gradcheck", *size, preexec_fn=_little_memory, variables={"OPENBLAS_NUM_THREADS": "1"})
+    ended.assert_one_error(ENVIRONMENT, "lower gradcheck.hidden_size (30000), gradcheck.seq_length (1000000)")
+
+
+def test_texts_that_memory_cannot_hold_are_refused_before_the_first_character(trained: Project) -> None:
+    size = ("synthesize.streams=1000000", "synthesize.length=1000000")
+    ended = trained.try_stage("synthesize", *size, preexec_fn=_little_memory, variables={"OPENBLAS_NUM_THREADS": "1"})
+    ended.assert_one_error(ENVIRONMENT, "lower synthesize.streams (1000000) or synthesize.length (1000000)")
+
+
 @pytest.mark.parametrize("stage", ["train", "gradcheck"])
 def test_what_memory_cannot_hold_is_refused_before_any_is_taken(prepared: Project, stage: str) -> None:
-    mebibytes_512 = 1 << 29
-
-    def little_memory() -> None:
-        resource.setrlimit(resource.RLIMIT_DATA, (mebibytes_512, mebibytes_512))
-
     ended = prepared.try_stage(
-        stage, "model.hidden_size=500000", preexec_fn=little_memory, variables={"OPENBLAS_NUM_THREADS": "1"}
+        stage, "model.hidden_size=500000", preexec_fn=_little_memory, variables={"OPENBLAS_NUM_THREADS": "1"}
     )
     line = ended.assert_one_error(ENVIRONMENT, "hidden_size (500000)")
     figures = re.search(r"needs about ([\d.]+) GiB of memory and ([\d.]+) GiB are free", line)

@@ -11,16 +11,17 @@ import yaml
 from omegaconf import DictConfig
 
 from charloom.adapters.configuration import Config, flatten, load
-from charloom.adapters.configuration.composition import from_composed, unchecked
-from charloom.adapters.configuration.schema import KEYS, SECTIONS
+from charloom.adapters.configuration.composition import as_typed, unchecked
+from charloom.adapters.configuration.schema import KEYS, OPTIONS, SECTIONS
 from charloom.core.cells import CELLS
 from charloom.core.common.errors import ConfigError
 from charloom.core.training.optimizers import OPTIMIZERS
 from charloom.core.training.schedules import SCHEDULES
+from tests.bad_input import config_with
 from tests.project import ROOT, Project
 
 GROUPS = ("model", "optimizer", "preset")
-OPTIONS = [f"{group}={path.stem}" for group in GROUPS for path in sorted((ROOT / "conf" / group).glob("*.yaml"))]
+FILES = [f"{group}={path.stem}" for group in GROUPS for path in sorted((ROOT / "conf" / group).glob("*.yaml"))]
 TRACKING = [path.stem for path in sorted((ROOT / "conf/tracking").glob("*.yaml"))]
 
 
@@ -59,13 +60,13 @@ def test_another_value_in_params_yaml_is_the_one_that_is_composed(project: Proje
     assert composed()["model.hidden_size"] == 7
 
 
-@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("option", FILES)
 @pytest.mark.usefixtures("project")
 def test_an_option_passes_the_check_and_adds_no_key(option: str, values: dict[str, Any]) -> None:
     assert composed(option).keys() == values.keys()
 
 
-@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("option", FILES)
 @pytest.mark.usefixtures("project")
 def test_an_option_sets_what_its_file_says_and_nothing_else(option: str, values: dict[str, Any]) -> None:
     group, name = option.split("=")
@@ -146,18 +147,18 @@ AT_LEAST_ONE = (
     "gradcheck.workers",
     "synthesize.streams",
 )
-POSITIVE = (
-    "model.init_scale",
-    "optimizer.learning_rate",
-    "optimizer.epsilon",
-    "optimizer.clip_value",
-    "optimizer.clip_norm",
-    "train.max_seconds",
-    "train.stop_at_smooth_loss",
-    "gradcheck.step",
-    "gradcheck.threshold",
-    "gradcheck.large_scale",
-)
+POSITIVE = {
+    "model.init_scale": "1e-12",
+    "optimizer.learning_rate": "1e-12",
+    "optimizer.epsilon": "1e-30",
+    "optimizer.clip_value": "1e-12",
+    "optimizer.clip_norm": "1e-12",
+    "train.max_seconds": "1e-12",
+    "train.stop_at_smooth_loss": "1e-12",
+    "gradcheck.step": "1e-12",
+    "gradcheck.threshold": "1e-15",
+    "gradcheck.large_scale": "1e-06",
+}
 FRACTIONS = (
     "data.validation_fraction",
     "model.dropout",
@@ -205,46 +206,39 @@ OPTIONAL = {
 }
 NOT_INTEGERS = [(True, "true"), (1000.0, "1000.0"), ("1", "'1'")]
 NOT_NUMBERS = [(False, "false"), ("0.1", "'0.1'")]
-NOT_TEXTS = [(1.5, "1.5"), (True, "true")]
+NOT_TEXTS = [(1.5, "1.5"), (True, "true"), (1984, "1984")]
+PATHS = ("data.path", "synthesize.prime_file", "inp", "out")
 NAN, INF = math.nan, math.inf
 REFUSED: list[tuple[str, Any, str]] = [
     *((key, -1, "must be >= 0, got -1") for key in AT_LEAST_ZERO),
     *((key, value, f"must be >= 1, got {value}") for key in AT_LEAST_ONE for value in (0, -1)),
-    *((key, value, f"must be > 0, got {value}") for key in POSITIVE for value in (0.0, -1.0)),
-    *((key, value, f"must be finite, got {value}") for key in (*POSITIVE, *NON_NEGATIVE) for value in (NAN, INF)),
+    *((key, value, f"must be >= {low}, got {value}") for key, low in POSITIVE.items() for value in (0.0, -1.0)),
+    *((key, value, f"must be finite, got {value}") for key in NUMBERS for value in (NAN, INF, -INF)),
     *((key, -1.0, "must be >= 0, got -1.0") for key in NON_NEGATIVE),
     *((key, -0.1, "must be >= 0, got -0.1") for key in FRACTIONS),
-    *((key, value, f"must be < 1, got {value}") for key in FRACTIONS for value in (1.0, NAN)),
+    *((key, 1.0, "must be < 1, got 1.0") for key in FRACTIONS),
     *((key, 0.0, "must be > 0, got 0.0") for key in POSITIVE_FRACTIONS),
-    *((key, value, f"must be <= 1, got {value}") for key in POSITIVE_FRACTIONS for value in (1.1, NAN)),
+    *((key, 1.1, "must be <= 1, got 1.1") for key in POSITIVE_FRACTIONS),
     *((key, "other", f"must be one of {names}, got 'other'") for key, names in NAMES.items()),
     *(
         ("data.encoding", name, f"must be an encoding that Python knows, got {name!r}")
-        for name in ("klingon", "base64")
+        for name in ("klingon", "base64", "idna", "punycode", "unicode_escape", "undefined", "utf\x008")
     ),
     *((key, value, f"must be a whole number, got {shown}") for key in INTEGERS for value, shown in NOT_INTEGERS),
     *((key, value, f"must be a number, got {shown}") for key in NUMBERS for value, shown in NOT_NUMBERS),
     *((key, value, f"must be text, got {shown}; put text in quotes") for key in TEXTS for value, shown in NOT_TEXTS),
+    *((key, "", "must not be empty, got ''") for key in (*PATHS, "tracking.experiment")),
+    *((key, text, "must have no control characters, got ") for key in PATHS for text in ("a\nb", "a\0b", "\x1b[2J")),
+    *((key, "\udcff", "must be text that UTF-8 can write, got '\\udcff'") for key in TEXTS),
     *((key, None, "got null") for key in sorted({*INTEGERS, *NUMBERS, *TEXTS, *NAMES} - OPTIONAL - {"out"})),
 ]
-TAKEN: list[tuple[str, Any]] = [
-    *((key, 0) for key in AT_LEAST_ZERO),
-    *((key, 1) for key in AT_LEAST_ONE),
-    *((key, 1e-300) for key in POSITIVE),
-    *((key, 0.0) for key in NON_NEGATIVE),
-    *((key, value) for key in FRACTIONS for value in (0.0, 0.999)),
-    *((key, 1.0) for key in POSITIVE_FRACTIONS),
-    *((key, None) for key in OPTIONAL),
+BOUNDS = [
+    (key, types[0][bound])
+    for key, types in OPTIONS.items()
+    for bound in ("minimum", "maximum")
+    if bound in types[0] and key != "train.workers"  # which must also divide train.batch_size
 ]
-
-
-def config_with(key: str, value: Any) -> Config:
-    """The values of params.yaml with one of them changed, checked."""
-    plain = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    plain |= {"tracking": {"mode": "off", "uri": None, "experiment": "charloom"}, "inp": "artifacts", "out": "outputs"}
-    section, _, name = key.rpartition(".")
-    (plain[section] if section else plain)[name] = value
-    return from_composed(DictConfig(plain), default_out="outputs")
+TAKEN: list[tuple[str, Any]] = [*BOUNDS, *((key, 0.999) for key in FRACTIONS), *((key, None) for key in OPTIONAL)]
 
 
 def value_of(config: Config, key: str) -> Any:
@@ -257,21 +251,77 @@ def test_a_value_that_the_schema_refuses_is_named_by_its_key(key: str, value: An
         config_with(key, value)
 
 
+@pytest.mark.parametrize(
+    ("keys", "value", "message"),
+    [
+        pytest.param(NUMBERS, 10**400, "must be finite, got a number of about 400 digits", id="400 digits"),
+        pytest.param(INTEGERS, 10**5000, "got a number of about 5000 digits", id="5,000 digits"),
+        pytest.param(TEXTS, "a" * 10_001, f"got '{'a' * 59}… (10003 characters)", id="10,001 characters"),
+    ],
+)
+def test_a_value_too_long_to_be_shown_is_described(keys: tuple[str, ...], value: Any, message: str) -> None:
+    for key in keys:
+        with pytest.raises(ConfigError, match=f"^{re.escape(key)} .*{re.escape(message)}"):
+            config_with(key, value)
+
+
 @pytest.mark.parametrize(("key", "value"), TAKEN)
 def test_a_value_at_the_end_of_its_range_is_taken(key: str, value: Any) -> None:
     assert value_of(config_with(key, value), key) == value
 
 
-@pytest.mark.parametrize("key", NUMBERS)
+@pytest.mark.parametrize("key", sorted({*NUMBERS} - {"gradcheck.step"}))  # which takes no whole number
 def test_a_whole_number_is_taken_for_a_number(key: str) -> None:
     whole = 0 if key in FRACTIONS else 1
     taken = value_of(config_with(key, whole), key)
     assert (taken, type(taken)) == (whole, float)
 
 
-@pytest.mark.parametrize("key", sorted({*TEXTS} - {"data.encoding"}))
-def test_a_whole_number_is_taken_for_text_as_its_digits(key: str) -> None:
-    assert value_of(config_with(key, 1984), key) == "1984"
+@pytest.mark.parametrize(
+    "text",
+    ["1984", "007", "1_000", "0x10", "1e3", "1.50", "-0", "null", "true", "2026-11-25", "a, b", "a=b", "~", "", " "],
+)
+@pytest.mark.usefixtures("project")
+def test_the_prompt_is_the_text_as_typed(text: str) -> None:
+    assert load([f"synthesize.prime={text}"]).synthesize.prime == text
+
+
+@pytest.mark.usefixtures("project")
+def test_text_in_quotes_is_what_hydra_makes_of_it() -> None:
+    assert load(["synthesize.prime='1e3, 2'", "synthesize.length=1000"]).synthesize.prime == "1e3, 2"
+    assert load(["data.path=${inp}/text", "inp=there"]).data.path == "there/text"
+
+
+@pytest.mark.usefixtures("project")
+def test_null_is_no_text_where_null_is_a_value() -> None:
+    config = load(["synthesize.prime_file=null", "tracking.uri=null", "out=null"])
+    assert (config.synthesize.prime_file, config.tracking.uri) == (None, None)
+    assert config.out.startswith("outputs/")
+
+
+def test_commas_between_texts_make_the_jobs_of_a_sweep() -> None:
+    typed = as_typed(["synthesize.prime=1e3,null", "seed=1,2", "data.path='a,b'"], multirun=True)
+    assert typed == ["synthesize.prime='1e3','null'", "seed=1,2", "data.path='a,b'"]
+
+
+def test_a_number_in_the_place_of_text_in_params_yaml_is_refused_with_what_to_write(project: Project) -> None:
+    path = project.root / "params.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace('  prime: ""', "  prime: 0x10"), encoding="utf-8")
+    with pytest.raises(ConfigError, match=re.escape("synthesize.prime must be text, got 16; put text in quotes")):
+        load()
+
+
+@pytest.mark.usefixtures("project")
+def test_an_argument_too_long_to_be_parsed_in_time_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"an argument must have at most 10,100 characters, got .synth.*prime_file"):
+        load(["synthesize.prime=" + "[1," * 5000])
+
+
+def test_no_more_than_twenty_problems_are_listed(project: Project) -> None:
+    with (project.root / "params.yaml").open("a", encoding="utf-8") as file:
+        file.writelines(f"wrong{number}: 1\n" for number in range(3000))
+    with pytest.raises(ConfigError, match=r"^3,000 problems: \(1\) .*\(20\) [^;]*; [^;]*; and 2,980 more$"):
+        load()
 
 
 def test_every_key_has_values_that_are_refused() -> None:
@@ -322,7 +372,15 @@ def test_the_record_of_a_refused_job_has_its_values_unless_one_is_of_a_wrong_typ
     [
         (
             ("train.patience=2", "train.validate_every=0"),
-            "train.patience must be 0 where train.validate_every is 0, got 2",
+            "train.patience must be 0 where train.validate_every is 0, got 2; set train.validate_every above 0",
+        ),
+        (
+            ("train.patience=2", "data.validation_fraction=0"),
+            "train.patience must be 0 where data.validation_fraction is 0, got 2; set data.validation_fraction above 0",
+        ),
+        (
+            ("train.patience=2", "preset=reference"),
+            "train.patience must be 0 where train.validate_every and data.validation_fraction are 0, got 2",
         ),
         (("train.batch_size=5", "train.workers=2"), "train.workers must divide train.batch_size (5), got 2"),
         (

@@ -126,19 +126,15 @@ def test_a_training_that_was_out_of_time_when_it_was_killed_only_writes_its_resu
     assert (metrics.steps, metrics.stopped) == (1, "max_seconds")
 
 
-@pytest.mark.parametrize("key", ["optimizer.epsilon", "optimizer.learning_rate", "optimizer.clip_value"])
-def test_a_number_that_is_0_in_float32_is_refused_by_its_key(prepared: Project, key: str) -> None:
-    ended = prepared.try_stage("train", "model.dtype=float32", f"{key}=1e-50")
-    ended.assert_one_error(CONFIGURATION, f"{key} must be from 1.4e-45 to 3.4e+38 for float32, got 1e-50")
-
-
-def test_initial_weights_that_are_not_finite_are_refused(prepared: Project) -> None:
-    ended = prepared.try_stage("train", "model.init_scale=1e308")
-    ended.assert_one_error(CONFIGURATION, "model.init_scale must be from 4.9e-324 to 1.8e+306 for float64, got 1e+308")
-
-
-def test_an_epsilon_that_the_rule_does_not_use_is_not_looked_at() -> None:
-    assert load(["model.dtype=float32", "optimizer=sgd", "optimizer.epsilon=1e-50"]).optimizer.epsilon == 1e-50
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("optimizer.epsilon", "1e-50"), ("optimizer.learning_rate", "1e-50"), ("model.init_scale", "1e308")],
+)
+def test_a_number_that_float32_cannot_hold_is_refused_by_its_key(prepared: Project, key: str, value: str) -> None:
+    ended = prepared.try_stage("train", "model.dtype=float32", f"{key}={value}")
+    assert ended.assert_one_error(CONFIGURATION, f"got {value.replace('e308', 'e+308')}").startswith(
+        f"charloom: error: {key} must be "
+    )
 
 
 def test_weights_that_start_too_large_are_not_blamed_on_the_learning_rate(prepared: Project) -> None:

@@ -18,9 +18,17 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from charloom.adapters import sweeps
+from charloom.adapters.arguments import Parser
 from charloom.adapters.command import environment_fault, exit_code, prepare_streams
 from charloom.adapters.configuration import Config, load, project_root
-from charloom.adapters.configuration.composition import Composed, from_composed, one_line_errors, register, unchecked
+from charloom.adapters.configuration.composition import (
+    Composed,
+    as_typed,
+    from_composed,
+    one_line_errors,
+    register,
+    unchecked,
+)
 from charloom.adapters.configuration.plain import require_no_secrets
 from charloom.adapters.files import artifacts
 from charloom.adapters.process import kernels, signals
@@ -30,9 +38,13 @@ from charloom.stages import gradcheck, plot, prepare, synthesize, track, train
 
 def main() -> None:
     """Run the experiment, or the sweep, that the command line describes."""
-    arguments = sys.argv[1:]
-    overrides = [argument for argument in arguments if not argument.startswith("-")]
-    require_no_secrets(arguments)
+    parser = Parser("python -m charloom.experiment", "Run every stage in one process, or a sweep of such runs.")
+    parser.add_argument("-m", "--multirun", action="store_true", help="run every combination of values with commas")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="such as preset=smoke model.hidden_size=64")
+    parser.add_argument("--cfg", choices=["job", "hydra", "all"], help="print the configuration, and run nothing")
+    given = parser.parse_intermixed_args()  # -m may stand anywhere
+    require_no_secrets(given.overrides)
+    overrides = as_typed(given.overrides, multirun=given.multirun)
     register()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of exiting
     failures: list[CharloomError] = []  # of a single run: raised through Hydra, one would be more than a line
@@ -42,15 +54,14 @@ def main() -> None:
         return _job(composed, failures)
 
     with one_line_errors():
-        if {"-m", "--multirun"} & set(arguments):
-            config = load(overrides, multirun=True)
-            kernels.require(config.kernels)
+        config = load(overrides, multirun=given.multirun)
+        kernels.require(config.kernels)
+        if given.multirun:
             with sweeps.sweep(config) as folder:
-                sys.argv.append(f"hydra.sweep.dir='{folder}'")
+                sys.argv[1:] = ["-m", f"hydra.sweep.dir='{folder}'", *overrides]  # all that Hydra gets to see
                 run()
         else:
-            if overrides == arguments:  # an option of Hydra's, such as --cfg, runs nothing
-                kernels.require(load(overrides).kernels)
+            sys.argv[1:] = [*(["--cfg", given.cfg] if given.cfg else []), *overrides]
             run()
     if failures:
         raise failures[0]

@@ -1,6 +1,6 @@
 """Every promise, in the order of the table in docs/reliability.md."""
 
-from tests.torture import dvc_recovery, files, kills, same_everywhere, security, signals, soak
+from tests.torture import dvc_recovery, files, fuzzing, kills, same_everywhere, security, signals, soak
 from tests.torture.promise import Promise
 
 PROMISES: tuple[Promise, ...] = (
@@ -9,6 +9,7 @@ PROMISES: tuple[Promise, ...] = (
     *files.PROMISES,
     *dvc_recovery.PROMISES,
     *same_everywhere.PROMISES,
+    *fuzzing.PROMISES,
     *soak.PROMISES,
     *security.PROMISES,
 )

@@ -29,6 +29,7 @@ from charloom.core.common.errors import CharloomError, EnvironmentFault
 from charloom.core.common.formatting import in_one_line, visible
 
 _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
+WORKER_MEMORY = 50 << 20  # bytes of a worker process before its work, for Python and NumPy
 _HELP = """Arguments are keys of params.yaml with their values, such as model.hidden_size=200, and preset=smoke,
 inp=<folder whose stage folders are read; default artifacts>, out=<folder that is written; default a new one>."""
 

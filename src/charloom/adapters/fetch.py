@@ -3,18 +3,17 @@
 The only module that knows pooch. Knows nothing about the content of a text.
 """
 
-import argparse
 import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import pooch
 import requests
 from tqdm import tqdm
 
+from charloom.adapters.arguments import Parser
 from charloom.adapters.command import exit_code
 from charloom.adapters.configuration import project_root
 from charloom.core.common.errors import ConfigError, DataError, EnvironmentFault
@@ -98,14 +97,9 @@ def _reason(error: BaseException) -> str:
     return " ".join(text.split()) or type(error).__name__
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message}; see --help")
-
-
 def _run(argv: Sequence[str] | None) -> None:
     names = ", ".join(CORPORA)
-    parser = _Parser(prog="python -m charloom.fetch", description="Download a published corpus and check its sha256.")
+    parser = Parser("python -m charloom.fetch", "Download a published corpus and check its sha256.")
     parser.add_argument("name", help=f"one of: {names}")
     parser.add_argument("--to", type=Path, metavar="FOLDER", help=f"default: {_FOLDER} in the project")
     parser.add_argument("--url", help="a mirror to download from; the content must be the same")

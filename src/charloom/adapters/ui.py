@@ -1,6 +1,5 @@
 """MLflow's pages on the loopback address, opened on the runs: its server, and the command that starts it."""
 
-import argparse
 import json
 import os
 import signal
@@ -15,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, NoReturn
 
+from charloom.adapters.arguments import Parser
 from charloom.adapters.command import exit_code
 from charloom.adapters.configuration import TrackingConfig, load
 from charloom.adapters.process.signals import Interrupted
@@ -39,13 +39,13 @@ _VIEW = {
 
 def main() -> NoReturn:
     """Run what the command line says, and exit."""
-    parser = argparse.ArgumentParser(prog="python -m charloom.tracking", description="Show the runs in MLflow.")
+    parser = Parser("python -m charloom.tracking", "Show the runs in MLflow.")
     parser.add_argument("--port", type=int, help="default: the first free one from 5000")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
     parser.add_argument("overrides", nargs="*", help="such as tracking=server tracking.uri=http://host:5000")
-    given = parser.parse_args()
 
     def work() -> None:
+        given = parser.parse_intermixed_args()
         serve(load(given.overrides).tracking, port=given.port, browser=not given.no_browser)
 
     sys.exit(exit_code(work))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from charloom.adapters.command import blas_threads, process_pool, require_memory, stage_main
+from charloom.adapters.command import WORKER_MEMORY, blas_threads, process_pool, require_memory, stage_main
 from charloom.adapters.configuration import Config
 from charloom.adapters.files import artifacts, corpus, parameters
 from charloom.adapters.progress import counted
@@ -86,8 +86,9 @@ def _network(config: Config, vocabulary_size: int) -> Network:
     sizes |= {"vocabulary_size": vocabulary_size, "hidden_size": hidden_size}
     T, B = options.seq_length, options.batch_size
     copies = gradcheck.Copies.at_once(T, B, **sizes)
-    bytes_per_worker = Network.memory(T, B * copies, **sizes, dtype=np.complex128)
-    advice = f"lower gradcheck.hidden_size ({hidden_size}), gradcheck.seq_length ({T}) or gradcheck.batch_size ({B})"
+    bytes_per_worker = Network.memory(T, B * copies, **sizes, dtype=np.complex128) + WORKER_MEMORY
+    lower = f"gradcheck.hidden_size ({hidden_size}), gradcheck.seq_length ({T}), gradcheck.batch_size ({B})"
+    advice = f"lower {lower} or gradcheck.workers ({options.workers})"
     require_memory(options.workers * bytes_per_worker, "the gradient check", advice)
     return Network(**sizes, dtype=np.float64)
 

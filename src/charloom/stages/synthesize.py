@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from charloom.adapters.command import blas_threads, stage_main
+from charloom.adapters.command import blas_threads, require_memory, stage_main
 from charloom.adapters.configuration import Config, SynthesizeConfig
 from charloom.adapters.files import artifacts, corpus, models, parameters
 from charloom.adapters.files.formats import replacing
 from charloom.core.common.errors import DataError, hint
+from charloom.core.network import Network
 from charloom.core.text import quality
 
 _FILES = {"last": artifacts.MODEL, "best": artifacts.BEST_MODEL}
@@ -26,6 +27,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
     if options.prime_file:
         prime = corpus.read_text(Path(options.prime_file), encoding=data.encoding, newline=data.newline, key=key)
     model, trained_on = models.load(inp / _FILES[options.model].name), corpus.load(inp)
+    _require_memory(model.network, options)
     metrics = artifacts.METRICS.read(inp)
     by = f"step {metrics.steps:,}, the last"
     if options.model == "best" and metrics.best_step:
@@ -55,6 +57,15 @@ def run(config: Config, inp: Path, out: Path) -> None:
         artifacts.QUALITY.write(out, quality(text.read(_MEASURED), training_text))
     parameters.write("synthesize", config.stage_parameters("synthesize"), inp, out)
     artifacts.seal("synthesize", out)
+
+
+def _require_memory(network: Network, options: SynthesizeConfig) -> None:
+    """Refuse more streams than memory holds; the texts of several are kept until the last character is drawn."""
+    B, length = options.streams, options.length
+    needed = Network.memory(1, B, **network.sizes) + 8 * 8 * B * network.vocabulary_size
+    needed += length * (4 * B + 200) if B > 1 else 0
+    advice = f"lower synthesize.streams ({B}) or synthesize.length ({length})"
+    require_memory(needed, "the text", advice)
 
 
 def _pieces(characters: Iterator[str], prime: str, options: SynthesizeConfig) -> Iterator[str]:

@@ -93,8 +93,10 @@ def _network(config: Config, vocabulary_size: int) -> Network:
     model, options = config.model, config.train
     sizes = model.model_dump(include={"hidden_size", "cell", "layers", "dtype"}) | {"vocabulary_size": vocabulary_size}
     T, B = options.seq_length, options.batch_size
-    advice = f"lower model.hidden_size ({model.hidden_size}), train.batch_size ({B}) or train.seq_length ({T})"
-    command.require_memory(options.workers * Network.memory(T, B // options.workers, **sizes), "the training", advice)
+    lower = f"model.hidden_size ({model.hidden_size}), model.layers ({model.layers}), train.batch_size ({B})"
+    bytes_per_worker = Network.memory(T, B // options.workers, **sizes) + command.WORKER_MEMORY
+    advice = f"lower {lower}, train.seq_length ({T}) or train.workers ({options.workers})"
+    command.require_memory(options.workers * bytes_per_worker, "the training", advice)
     return Network(**sizes)
 
 

@@ -1,6 +1,6 @@
 """Composition by Hydra: `params.yaml`, the options and presets of `conf/`, and the overrides of the command line.
 
-OmegaConf's values stay in here: what leaves is a checked `Config`. Knows no key but `out`.
+OmegaConf's values stay in here: what leaves is a checked `Config`. Knows no key but `inp` and `out`.
 """
 
 import os
@@ -23,12 +23,16 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
-from charloom.adapters.configuration.messages import explain, problem, unknown_key
+from charloom.adapters.configuration.messages import explain, first_line, problem, shown, unknown_key
 from charloom.adapters.configuration.plain import require_no_secrets, require_plain_values
-from charloom.adapters.configuration.schema import KEYS, SECTIONS, Config
-from charloom.core.common.errors import ConfigError
+from charloom.adapters.configuration.schema import KEYS, OPTIONS, SECTIONS, Config
+from charloom.adapters.configuration.sources import require_bounded
+from charloom.core.common.errors import CharloomError, ConfigError
 
 Composed = DictConfig  # what Hydra hands to a job
+
+_LISTED = 20  # problems that are said at once
+_MAX_OVERRIDE = 10_100  # characters: a key and the longest text; Hydra's parser takes seconds for much more
 
 
 def project_root() -> Path:
@@ -40,6 +44,8 @@ def project_root() -> Path:
     for folder in (here, *here.parents):
         if (folder / "params.yaml").is_file() and (folder / "conf").is_dir():
             return folder
+        if os.path.lexists(folder / "params.yaml") and (folder / "conf").is_dir():
+            raise ConfigError(f"{folder / 'params.yaml'} must be a file, got something else; put a file of YAML there")
     raise ConfigError(f"no params.yaml with a conf/ beside it in {here} or above; run inside a charloom project")
 
 
@@ -55,8 +61,10 @@ def register() -> None:
 
     Harmless when repeated. Raises ConfigError.
     """
-    with one_line_errors():
-        require_plain_values(project_root())
+    root = project_root()
+    with _reading():
+        require_bounded(root)
+        require_plain_values(root)
     Plugins.instance().register(_ProjectRoot)
     OmegaConf.register_new_resolver("charloom.pid", os.getpid, replace=True)
 
@@ -72,6 +80,19 @@ def one_line_errors() -> Iterator[None]:
         raise ConfigError(text) from error
 
 
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Turn whatever is raised while what a user wrote is read into a ConfigError: Hydra checks little of it itself."""
+    try:
+        with one_line_errors():
+            yield
+    except (CharloomError, MemoryError):
+        raise
+    except Exception as error:
+        must = "params.yaml, conf/ and the command line must be such that Hydra can compose them"
+        raise ConfigError(f"{must}, got {shown(f'{type(error).__name__}: {first_line(error)}')}") from error
+
+
 def load(overrides: Sequence[str] = (), *, multirun: bool = False) -> Config:
     """Compose `conf/`, `params.yaml` and the overrides, as on the command line, and check the result.
 
@@ -81,8 +102,20 @@ def load(overrides: Sequence[str] = (), *, multirun: bool = False) -> Config:
     root = project_root()
     require_no_secrets(overrides)
     register()
+    with _reading():
+        composed, problems = _compose(root, as_typed(overrides, multirun=multirun), multirun)
+        folder = composed.hydra.sweep.dir if multirun else composed.hydra.run.dir
+    config = from_composed(composed, str(folder), problems)
+    for key, path in {"inp": config.inp, "out": config.out}.items():
+        if os.path.lexists(path) and not os.path.isdir(path):
+            raise ConfigError(f"{key} must be a folder, got {path!r}, which is something else; name another")
+    return config
+
+
+def _compose(root: Path, overrides: Sequence[str], multirun: bool) -> tuple[Composed, list[str]]:
+    """What Hydra composes, and what is wrong with the overrides that it is not given."""
     GlobalHydra.instance().clear()
-    with one_line_errors(), initialize_config_dir(str(root / "conf"), version_base="1.3"):
+    with initialize_config_dir(str(root / "conf"), version_base="1.3"):
         groups = {path.name for path in (root / "conf").iterdir() if path.is_dir()}
         known, problems, kept = {*KEYS, *SECTIONS, *groups}, list[str](), list[str]()
         for override in OverridesParser.create().parse_overrides(list(overrides)):
@@ -93,8 +126,31 @@ def load(overrides: Sequence[str] = (), *, multirun: bool = False) -> Config:
                 kept.append(override.input_line or "")
         composed = compose("config", kept, return_hydra_config=True)
         HydraConfig.instance().set_config(composed)
-        folder = composed.hydra.sweep.dir if multirun else composed.hydra.run.dir
-        return from_composed(composed, str(folder), problems)
+        return composed, problems
+
+
+def as_typed(overrides: Sequence[str], *, multirun: bool = False) -> list[str]:
+    """The overrides with the values of text in quotes: `1e3`, `null` and `a, b` are prompts like any other.
+
+    In a multirun, commas separate values. What has quotes, brackets or interpolations is left to Hydra. Raises
+    ConfigError for an argument that is too long to be one.
+    """
+    for override in overrides:
+        if len(override) > _MAX_OVERRIDE:
+            must = f"an argument must have at most {_MAX_OVERRIDE:,} characters"
+            raise ConfigError(f"{must}, got {shown(override)}; put a long prompt into synthesize.prime_file")
+    return [_quoted(override, multirun) for override in overrides]
+
+
+def _quoted(override: str, multirun: bool) -> str:
+    key, equals, value = override.partition("=")
+    types = OPTIONS.get(key.lstrip("+"), [{}])
+    is_text = types[0].get("type") == "string" and "enum" not in types[0]
+    if not equals or not is_text or re.search(r"""['"\\$(){}\[\]]""", value):
+        return override
+    takes_null = key == "out" or len(types) > 1
+    values = value.split(",") if multirun else [value]
+    return f"{key}=" + ",".join(part if takes_null and part == "null" else f"'{part}'" for part in values)
 
 
 def override(key: str, text: str) -> str:
@@ -117,12 +173,13 @@ def from_composed(composed: Composed, default_out: str, problems: Sequence[str] 
     Raises ConfigError with all that is wrong, `problems` found before included.
     """
     try:
-        config = Config.model_validate(_plain(composed, default_out))
+        config = _validated(_plain(composed, default_out))
     except ValidationError as error:
         problems = [*problems, *map(problem, error.errors(include_url=False))]
     if problems:
-        listed = "; ".join(f"({number}) {text}" for number, text in enumerate(problems, 1))
-        raise ConfigError(f"{len(problems)} problems: {listed}" if len(problems) > 1 else problems[0])
+        listed = "; ".join(f"({number}) {text}" for number, text in enumerate(problems[:_LISTED], 1))
+        more = f"; and {len(problems) - _LISTED:,} more" if len(problems) > _LISTED else ""
+        raise ConfigError(f"{len(problems):,} problems: {listed}{more}" if len(problems) > 1 else problems[0])
     return config
 
 
@@ -130,7 +187,7 @@ def unchecked(composed: Composed, default_out: str) -> Config | None:
     """What Hydra composed for a job that was refused, for the record of it; None where a type is wrong."""
     try:
         values = _plain(composed, default_out)
-        return Config.model_validate(values)
+        return _validated(values)
     except ConfigError:
         return None
     except ValidationError as error:
@@ -140,9 +197,14 @@ def unchecked(composed: Composed, default_out: str) -> Config | None:
     return Config.model_construct(**values | sections)
 
 
+def _validated(values: dict[str, Any]) -> Config:
+    data = values.get("data")  # of which rules of other sections speak
+    return Config.model_validate(values, context=data if isinstance(data, dict) else None)
+
+
 def _plain(composed: Composed, default_out: str) -> dict[str, Any]:
-    with one_line_errors():
+    with _reading():
         own = [str(key) for key in composed if key != "hydra"]
         values = OmegaConf.to_container(OmegaConf.masked_copy(composed, own), resolve=True, throw_on_missing=True)
     assert isinstance(values, dict)
-    return {**values, "out": values.get("out") or default_out}
+    return {**values, "out": default_out if values.get("out") is None else values["out"]}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from charloom.adapters.configuration.sources import files
 from charloom.core.common.errors import ConfigError
 
 _HYDRAS = {"hydra", "defaults", "<<"}  # with `<<`, what stands deeper would be at the top
@@ -43,10 +44,11 @@ def require_no_secrets(arguments: Iterable[str]) -> None:
 
 
 def require_plain_values(root: Path) -> None:
-    """Raise ConfigError where a file in the project at `root` could do more than give a key a value."""
-    groups = [path.name for path in (root / "conf").iterdir() if path.is_dir()]
-    folders = [folder / group for folder in (root / "conf", root) for group in groups]
-    for path in (root / "params.yaml", *(path for folder in folders for path in sorted(folder.rglob("*.yaml")))):
+    """Raise ConfigError where a file in the project at `root` could do more than give a key a value.
+
+    The files must be bounded: see `require_bounded`.
+    """
+    for path in (path for path in files(root) if path.parent != root / "conf"):
         for line, problem in _problems(path):
             raise ConfigError(f"{path.relative_to(root)}, line {line + 1}: {problem}")
 
@@ -58,11 +60,7 @@ def _problems(path: Path) -> Iterator[tuple[int, str]]:
             if _HEADER.match(text):
                 yield line, f"the only header may be '# @package _global_', got {text.strip()!r}"
         file.seek(0)
-        try:
-            top = yaml.compose(file, yaml.SafeLoader)
-        except RecursionError:
-            yield 0, "a file must hold sections of keys, got many more levels"
-            return
+        top = yaml.compose(file, yaml.SafeLoader)
     for node in _nodes(top):
         if isinstance(node, yaml.ScalarNode) and "${" in node.value:
             advice = "give it on the command line, or a prompt in a file"
@@ -77,14 +75,11 @@ def _problems(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _nodes(top: yaml.Node | None) -> Iterator[yaml.Node]:
-    """Every node once, however often an alias names it."""
-    waiting, seen = [top] if top else [], set[int]()
+    waiting = [top] if top else []
     while waiting:
         node = waiting.pop()
-        if id(node) not in seen:
-            seen.add(id(node))
-            yield node
-            if isinstance(node, yaml.MappingNode):
-                waiting += [part for pair in node.value for part in pair]
-            elif isinstance(node, yaml.SequenceNode):
-                waiting += node.value
+        yield node
+        if isinstance(node, yaml.MappingNode):
+            waiting += [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += node.value

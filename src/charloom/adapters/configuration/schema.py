@@ -1,23 +1,31 @@
 """The schema of the configuration: every key with its type, its range and its names.
 
 Knows nothing about how the values come together, and has no defaults: those stand in `params.yaml`. Types are strict:
-a bool is no number and 1000.0 no whole number; a whole number is taken for a number and, as its digits, for text.
+a bool is no number, 1000.0 no whole number and 1984 no text; a whole number is taken for a number. Numbers have both
+bounds, wide enough for any real use.
 """
 
+import codecs
 import os
-import sys
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo
 
 from charloom.adapters.configuration.plain import NO_SECRET, holds_secret
 
-Natural = Annotated[int, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_LONG = 10**12  # of updates or characters: years on any machine
+
+Natural = Annotated[int, Field(ge=0, le=_LONG)]
+Count = Annotated[int, Field(ge=1, le=_LONG)]
+Size = Annotated[int, Field(ge=1, le=1_000_000)]  # what memory cannot hold is refused by its estimate, far below
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]  # what other programs read as a whole number
+Kept = Annotated[int, Field(ge=0, le=10_000_000)]  # characters that stay in memory and in every checkpoint
+Processors = Annotated[int, Field(ge=1, le=64)]  # the most threads that NumPy's OpenBLAS takes; more workers only wait
+Positive = Annotated[float, Field(ge=1e-12, le=1e12)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 PositiveFraction = Annotated[float, Field(gt=0, le=1)]
+# Codecs that escape or abbreviate; on a whole text, some take a time that grows with the square of its length.
+_NO_CHARACTER_SETS = {"idna", "punycode", "unicode_escape", "raw_unicode_escape"}
 
 
 def _writable(text: str) -> str:
@@ -28,22 +36,39 @@ def _writable(text: str) -> str:
     return text
 
 
-Text = Annotated[
-    str, BeforeValidator(lambda value: str(value) if type(value) is int else value), AfterValidator(_writable)
-]
+Text = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(_writable)]  # more belongs into a file
+
+
+def _path(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must have no control characters; rename the file or folder")
+    return text
+
+
+Path = Annotated[str, StringConstraints(min_length=1, max_length=4096), AfterValidator(_path)]  # Linux's PATH_MAX
 
 
 def _known(encoding: str) -> str:
     try:
         "".encode(encoding)  # unlike codecs.lookup, refuses codecs that are not for text, such as base64
+        known = codecs.lookup(encoding).name.replace("-", "_") not in _NO_CHARACTER_SETS
     except (LookupError, ValueError):
-        raise ValueError("must be an encoding that Python knows; try utf-8") from None
+        known = False
+    if not known:
+        raise ValueError("must be an encoding that Python knows; try utf-8")
     return encoding
 
 
 def _with_validations(patience: int, info: ValidationInfo) -> int:
-    if patience and info.data.get("validate_every") == 0:
-        raise ValueError("must be 0 where train.validate_every is 0; set train.validate_every to 1 or more")
+    validate_every, fraction = info.data.get("validate_every"), (info.context or {}).get("validation_fraction")
+    zeros = [
+        key
+        for key, value in {"train.validate_every": validate_every, "data.validation_fraction": fraction}.items()
+        if value == 0
+    ]
+    if patience and zeros:
+        causes = " and ".join(zeros)
+        raise ValueError(f"must be 0 where {causes} {'are' if zeros[1:] else 'is'} 0; set {causes} above 0")
     return patience
 
 
@@ -69,18 +94,13 @@ def _server_address(uri: str | None, info: ValidationInfo) -> str | None:
 
 class _Section(BaseModel):
     # Fields are checked in their order, so a rule finds in `info.data` those above its own that passed.
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-# The smallest positive number of each type, and the largest. NumPy, which knows them, is not needed here for more.
-_RANGES = {"float64": (2.0**-1074, sys.float_info.max), "float32": (2.0**-149, (2 - 2.0**-23) * 2.0**127)}
-_DEVIATIONS = 100  # no normal draw is as many standard deviations from the mean
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class DataConfig(_Section):
     """Where the text is and how it is read."""
 
-    path: Text
+    path: Path
     encoding: Annotated[Text, AfterValidator(_known)]
     newline: Literal["universal", "keep"]
     validation_fraction: Fraction
@@ -90,8 +110,8 @@ class ModelConfig(_Section):
     """The network's shape and its initial weights."""
 
     cell: Literal["rnn", "gru", "lstm"]
-    hidden_size: Count
-    layers: Count
+    hidden_size: Size
+    layers: Annotated[int, Field(ge=1, le=1000)]
     dropout: Fraction
     output_dropout: Fraction
     init_scale: Positive
@@ -109,11 +129,11 @@ class OptimizerConfig(_Section):
     learning_rate: Positive
     clip_value: Positive | None
     clip_norm: Positive | None
-    epsilon: Positive  # adagrad, rmsprop, adam
+    epsilon: Annotated[float, Field(ge=1e-30, le=1)]  # adagrad, rmsprop, adam
     decay: Fraction  # rmsprop
     beta1: Fraction  # adam
     beta2: Fraction  # adam
-    weight_decay: NonNegative  # adam
+    weight_decay: Annotated[float, Field(ge=0, le=1000)]  # adam
     momentum: Fraction  # sgd
     schedule: Literal["constant", "linear", "cosine", "steps"]
     warmup_steps: Natural  # every schedule
@@ -126,8 +146,8 @@ class TrainConfig(_Section):
 
     steps: Count
     max_seconds: Positive | None
-    seq_length: Count
-    batch_size: Count
+    seq_length: Size
+    batch_size: Size
     smoothing: Fraction
     stop_at_smooth_loss: Positive | None
     log_every: Count
@@ -135,11 +155,11 @@ class TrainConfig(_Section):
     patience: Annotated[Natural, AfterValidator(_with_validations)]
     sample_every: Natural
     sample_until: Natural
-    sample_length: Natural
-    final_sample_length: Natural
+    sample_length: Kept
+    final_sample_length: Kept
     checkpoint_every: Count
-    threads: Count
-    workers: Annotated[Count, AfterValidator(_divides_batch_size)]
+    threads: Processors
+    workers: Annotated[Processors, AfterValidator(_divides_batch_size)]
 
 
 class GradcheckConfig(_Section):
@@ -147,13 +167,13 @@ class GradcheckConfig(_Section):
 
     mode: Literal["auto", "full", "fast"]
     entries: Count
-    hidden_size: Count | None
-    seq_length: Count
-    batch_size: Count
-    step: Positive
-    threshold: Positive
-    large_scale: Positive
-    workers: Count
+    hidden_size: Size | None
+    seq_length: Size
+    batch_size: Size
+    step: Annotated[float, Field(ge=1e-12, le=0.1)]  # below, rounding is all that is measured
+    threshold: Annotated[float, Field(ge=1e-15, le=1)]
+    large_scale: Annotated[float, Field(ge=1e-6, le=10)]
+    workers: Processors
 
 
 class SynthesizeConfig(_Section):
@@ -161,14 +181,14 @@ class SynthesizeConfig(_Section):
 
     model: Literal["last", "best"]
     length: Natural
-    streams: Count
-    temperature: NonNegative
+    streams: Size
+    temperature: Annotated[float, Field(ge=0, le=1000)]
     top_k: Natural
     top_p: PositiveFraction
     prime: Text
-    prime_file: Annotated[Text | None, AfterValidator(_only_prompt)]
+    prime_file: Annotated[Path | None, AfterValidator(_only_prompt)]
     on_unknown: Literal["error", "skip"]
-    seed: Natural
+    seed: Seed
 
 
 class TrackingConfig(_Section):
@@ -176,13 +196,13 @@ class TrackingConfig(_Section):
 
     mode: Literal["sqlite", "server", "off"]
     uri: Annotated[Text | None, AfterValidator(_server_address)]
-    experiment: Text
+    experiment: Annotated[str, StringConstraints(min_length=1, max_length=500)]  # what MLflow takes
 
 
 class Parameters(_Section):
     """What shapes a result."""
 
-    seed: Natural
+    seed: Seed
     kernels: Literal["portable", "native"]
     data: DataConfig
     model: ModelConfig
@@ -209,22 +229,8 @@ class Config(Parameters):
     """All that a stage takes from outside, checked; `inp` and `out` are the folders that it reads and writes."""
 
     tracking: TrackingConfig
-    inp: Text
-    out: Text
-
-    @model_validator(mode="after")
-    def _in_range_of_dtype(self) -> Self:
-        """An ε that becomes 0 in float32 divides by 0; that is not for the learning rate to be blamed for."""
-        smallest, largest = _RANGES[self.model.dtype]
-        used = {key: getattr(self.optimizer, key) for key in ("learning_rate", "clip_value", "clip_norm")}
-        if self.optimizer.name != "sgd":
-            used["epsilon"] = self.optimizer.epsilon
-        bounded = [(f"optimizer.{key}", value, largest) for key, value in used.items() if value is not None]
-        for key, value, highest in (*bounded, ("model.init_scale", self.model.init_scale, largest / _DEVIATIONS)):
-            if not smallest <= value <= highest:
-                dtype = self.model.dtype
-                raise ValueError(f"{key} must be from {smallest:.2g} to {highest:.2g} for {dtype}, got {value:g}")
-        return self
+    inp: Path
+    out: Path
 
 
 # The keys and whole sections that shape the result of each stage; dvc.yaml lists the same under `params:`.
@@ -235,15 +241,20 @@ STAGE_PARAMETERS = {
     "synthesize": ("kernels", "data.encoding", "data.newline", "synthesize"),
 }
 
-SECTIONS: dict[str, type[BaseModel]] = {
+SECTIONS: dict[str, type[_Section]] = {
     name: field.annotation
     for name, field in Config.model_fields.items()
-    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+    if isinstance(field.annotation, type) and issubclass(field.annotation, _Section)
 }
-KEYS = (
-    *(name for name in Config.model_fields if name not in SECTIONS),
-    *(f"{name}.{key}" for name, section in SECTIONS.items() for key in section.model_fields),
-)
+_TABLES: list[tuple[str, type[BaseModel]]] = [("", Config), *SECTIONS.items()]
+# Every key with the types that it takes, as JSON schemas.
+OPTIONS: dict[str, list[dict[str, Any]]] = {
+    f"{name}.{key}".lstrip("."): described.get("anyOf", [described])
+    for name, section in _TABLES
+    for key, described in section.model_json_schema()["properties"].items()
+    if name or key not in SECTIONS
+}
+KEYS = tuple(OPTIONS)
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -169,11 +169,16 @@ def _copy(path: Path, key: str = "data.path") -> Iterator[tuple[IO[bytes], str]]
         raise DataError(f"{path} cannot be read: {error}; set {key} to a text file") from None
     sha256 = hashlib.sha256()
     with file, tempfile.SpooledTemporaryFile(_IN_MEMORY) as copy:
-        with named_in_errors(Path(tempfile.gettempdir())):
-            while piece := file.read(_PIECE):
-                sha256.update(piece)
+        for piece in iter(partial(_read_piece, path, file), b""):
+            sha256.update(piece)
+            with named_in_errors(Path(tempfile.gettempdir())):
                 copy.write(piece)
         yield copy, sha256.hexdigest()
+
+
+def _read_piece(path: Path, file: IO[bytes]) -> bytes:
+    with named_in_errors(path):
+        return file.read(_PIECE)
 
 
 def _pieces(path: Path, file: IO[bytes], encoding: str, newline: str) -> Iterator[str]:

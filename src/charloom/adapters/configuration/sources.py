@@ -1,0 +1,53 @@
+"""The YAML files that a configuration is composed of, refused where reading them could take all time or all memory.
+
+A few lines, each with two aliases of the one above it, stand for more than any memory holds. Knows no key.
+"""
+
+import io
+from pathlib import Path
+
+import yaml
+
+from charloom.core.common.errors import ConfigError
+
+_MAX_BYTES = 64 * 1024  # ten times what params.yaml has
+_MAX_DEPTH = 20
+
+
+def require_bounded(root: Path) -> None:
+    """Raise ConfigError for a file of the project at `root` that is no file, too long or too deep, or has aliases.
+
+    Raises UnicodeDecodeError and yaml.YAMLError for what is no text and no YAML.
+    """
+    for path in files(root):
+        content = _read(path)
+        if len(content) > _MAX_BYTES:
+            raise ConfigError(f"{path} must have at most {_MAX_BYTES:,} bytes, got more; keep only keys and values")
+        content.decode()  # which the parser would not
+        stream = io.BytesIO(content)
+        stream.name, depth = str(path), 0  # which the parser's errors name
+        for event in yaml.parse(stream, Loader=yaml.CSafeLoader):
+            line = f"{path}, line {event.start_mark.line + 1 if event.start_mark else 1}"
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _MAX_DEPTH:
+                raise ConfigError(f"{line}: must have at most {_MAX_DEPTH} levels, got more; keys have two")
+            if isinstance(event, yaml.AliasEvent):
+                raise ConfigError(f"{line}: must have no alias, got *{event.anchor}; write the value itself")
+
+
+def files(root: Path) -> list[Path]:
+    """What Hydra may read: params.yaml, conf/, and folders beside it with the names of option groups."""
+    groups = [path.name for path in (root / "conf").iterdir() if path.is_dir()]
+    folders = [root / "conf", *(root / group for group in groups)]
+    return [root / "params.yaml", *(path for folder in folders for path in sorted(folder.rglob("*.yaml")))]
+
+
+def _read(path: Path) -> bytes:
+    """What is in the file, up to a byte too many."""
+    if not path.is_file():
+        raise ConfigError(f"{path} must be a file, got something else; put a file of YAML there")
+    try:
+        with path.open("rb") as file:
+            return file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{path} must be a file that can be read, got {error.strerror}; replace it") from None
