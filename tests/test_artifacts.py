@@ -247,7 +247,10 @@ def test_another_content_than_the_one_that_was_written_is_refused(inp: Path, fil
 
 def test_checksums_are_in_the_form_that_sha256sum_checks(inp: Path) -> None:
     done = subprocess.run(["sha256sum", "--check", "--strict", CHECKSUMS], cwd=inp / "train", capture_output=True)
-    assert (done.returncode, done.stdout) == (0, b"history.csv: OK\nmetrics.json: OK\nsamples.jsonl: OK\n")
+    assert (done.returncode, done.stdout) == (
+        0,
+        b"history.csv: OK\nmetrics.json: OK\nsamples.jsonl: OK\nwarnings.jsonl: OK\n",
+    )
 
 
 @pytest.mark.parametrize(

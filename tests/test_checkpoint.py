@@ -63,11 +63,18 @@ def test_arrays_and_values_come_back_as_they_were(path: Path) -> None:
     assert values == VALUES
 
 
-def test_a_value_that_is_not_a_number_comes_back(tmp_path: Path) -> None:
-    archive.save(tmp_path / "a.npz", "checkpoint", {}, {"loss": float("nan"), "best": float("inf")})
-    _, values = archive.load(tmp_path / "a.npz", "checkpoint")
-    assert np.isnan(values["loss"])
-    assert values["best"] == float("inf")
+def test_a_number_that_json_does_not_have_is_not_written_but_read_from_older_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, values = tmp_path / "a.npz", {"loss": float("nan"), "best": float("inf")}
+    with pytest.raises(StateError, match="all numbers in a JSON file must be finite"):
+        archive.save(path, "checkpoint", {}, values)
+    assert not path.exists()
+    monkeypatch.setattr(archive, "to_json", json.dumps)
+    archive.save(path, "checkpoint", {}, values)
+    _, loaded = archive.load(path, "checkpoint")
+    assert np.isnan(loaded["loss"])
+    assert loaded["best"] == float("inf")
 
 
 def test_a_generators_state_comes_back(tmp_path: Path) -> None:

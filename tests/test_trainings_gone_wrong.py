@@ -147,6 +147,7 @@ def test_weights_that_start_too_large_for_the_uniform_model_are_warned_of(prepar
 def test_the_advice_says_what_is_off_and_names_no_key_that_is_in_use_already() -> None:
     clipped, patient = load([]), load(["train.patience=3"])
     assert advice.on_divergence(clipped, started_high=False) == "lower optimizer.learning_rate (0.1)"
+    assert advice.on_divergence(clipped, started_high=True) == "lower model.init_scale (0.01)"
     assert "train.patience" not in advice.on_warning("overfitting", patient, started_high=False, unseen=0)
     assert "lower optimizer.learning_rate (0.1)" in advice.on_warning("rising", clipped, started_high=False, unseen=0)
 

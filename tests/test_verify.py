@@ -34,7 +34,7 @@ def difference(inp: Path) -> str:
 def test_a_whole_result_is_verified_with_its_fingerprint(whole: Path) -> None:
     fingerprint = json.loads((whole / "track/result.json").read_bytes())["result"]
     line = verify(whole)
-    assert "22 files of prepare, gradcheck, train, synthesize, plot, track are as they were written" in line
+    assert "23 files of prepare, gradcheck, train, synthesize, plot, track are as they were written" in line
     assert line.endswith(f"; the result's fingerprint is {fingerprint}")
 
 

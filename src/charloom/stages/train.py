@@ -48,8 +48,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
         try:
             _train(training, recorder, config.train.steps)
         except StateError as error:
-            started_high = training.step == 0 or training.diagnostics.started_high
-            hints = [advice.on_divergence(config, started_high=started_high)]
+            hints = [advice.on_divergence(config, started_high=training.diagnostics.started_high)]
             if kept := work.last_checkpoint:
                 hints.append(f"the checkpoint {kept} is from before")
             raise StateError("; ".join([str(error), *hints])) from None
