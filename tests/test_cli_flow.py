@@ -175,6 +175,13 @@ def test_without_a_wrong_entry_the_same_script_passes(prepared: Project) -> None
     assert prepared.python(script, *SMOKE, "out=artifacts/gradcheck").code == 0
 
 
+def test_a_gradient_that_is_not_finite_ends_with_6_too(prepared: Project) -> None:
+    script = prepared.script("infinite.py", _WRONG_GRADIENT.replace("*= 1.0005", "*= float('inf')"))
+    ended = prepared.python(script, *SMOKE, "out=artifacts/gradcheck")
+    ended.assert_one_error(GRADIENT, "the gradient is wrong", "(bound nan)")
+    assert ended.output.count("Gradient check at ") == 2
+
+
 def test_a_fault_that_only_shows_where_biases_are_not_zero_is_caught(prepared: Project) -> None:
     fault = "self.q[...] -= params['bn']\n        da, dz = backward(self, params, grads)"  # r's gradient without bn
     planted = (

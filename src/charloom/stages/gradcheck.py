@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,34 +23,26 @@ _LARGEST_FULL_CHECK = 100_000  # parameters; with gradcheck.mode=auto, larger ne
 def run(config: Config, inp: Path, out: Path) -> None:
     """Check the gradient at the initial weights, and at large ones with biases; write the errors and tables to `out`.
 
-    Raises GradientError, after the table has been printed and written, if the gradient is wrong.
+    Raises GradientError, after the table has been printed and, where all errors are finite, written, if the gradient is
+    wrong.
     """
     options = config.gradcheck
     text = corpus.load(inp)
     rng = np.random.default_rng(config.seed)
     network = _network(config, len(text.vocabulary))
-    size = network.parameters.vector.size
-    full = options.mode == "full" or (options.mode == "auto" and size <= _LARGEST_FULL_CHECK)
-    sampled = None if full else options.entries
     whole = _window(config, network, text.train_ids, rng)
     checks, problems, notes = {}, [], []
-    with blas_threads(1), process_pool(options.workers) as plain_map, counted(plain_map, "gradient check") as map:
+    with (
+        blas_threads(1),
+        np.errstate(all="ignore"),  # what is not finite is outside every bound
+        process_pool(options.workers) as plain_map,
+        counted(plain_map, "gradient check") as map,
+    ):
         for weights in ("initial", "large"):
             _initialize(config, network, weights, rng)
-            part = gradcheck.well_conditioned(network, whole, options.threshold, rng=rng)
-            window, found = gradcheck.second_window(network, part)
-            checks[weights] = check = gradcheck.check(
-                network,
-                window,
-                options.step,
-                options.threshold,
-                rng=rng,
-                central=sampled if weights == "initial" else options.entries,
-                complex_step=sampled,
-                map=map,
-            )
-            problems += [f"at {weights} weights {problem}" for problem in found + check.problems]
-            if len(part.inputs) < len(whole.inputs):
+            window, checks[weights] = _check(config, network, whole, weights, rng=rng, map=map)
+            problems += [f"at {weights} weights {problem}" for problem in checks[weights].problems]
+            if len(window.inputs) < options.seq_length:
                 notes.append(
                     f"At {weights} weights the network amplifies rounding so much that a gradient over "
                     f"{options.seq_length} time steps cannot be verified; {len(window.inputs)} were checked."
@@ -59,24 +51,57 @@ def run(config: Config, inp: Path, out: Path) -> None:
                 sweep = gradcheck.step_sweep(network, window, rng=rng, map=map)
 
     errors = {weights: check.errors for weights, check in checks.items()}
-    initial, large = errors.values()
-    artifacts.ERRORS.write(
-        out, GradientErrors(not problems, options.step, options.threshold, **vars(initial), large_weights=large)
-    )
-    artifacts.ERROR_TABLE.write(out, list(_rows(errors)))
-    artifacts.STEP_SWEEP.write(out, sweep)
-    parameters.write("gradcheck", config.stage_parameters("gradcheck"), inp, out)
-    artifacts.seal("gradcheck", out)
     print(gradcheck.table(errors), *notes, sep="\n")
+    rows = list(_rows(errors))
+    if all(math.isfinite(row.max_absolute_error) for row in rows):  # JSON has no other numbers
+        initial, large = errors.values()
+        found = GradientErrors(not problems, options.step, options.threshold, **vars(initial), large_weights=large)
+        artifacts.ERRORS.write(out, found)
+        artifacts.ERROR_TABLE.write(out, rows)
+        artifacts.STEP_SWEEP.write(out, sweep)
+        parameters.write("gradcheck", config.stage_parameters("gradcheck"), inp, out)
+        artifacts.seal("gradcheck", out)
     if problems:
         raise GradientError("the gradient is wrong: " + "; ".join(problems))
     checked = "every entry is within its bound."
-    if not full:
+    if not _is_full(config, network):
         checked = (
-            f"up to {options.entries} entries of each tensor, of {size:,} in all, and random directions are within "
-            "their bounds; gradcheck.mode=full checks every entry."
+            f"up to {options.entries} entries of each tensor, of {network.parameters.vector.size:,} in all, and random "
+            "directions are within their bounds; gradcheck.mode=full checks every entry."
         )
     print(f"The gradient is the gradient of the loss: {checked}")
+
+
+def _check(
+    config: Config,
+    network: Network,
+    whole: gradcheck.Window,
+    weights: str,
+    *,
+    rng: np.random.Generator,
+    map: gradcheck.Map,
+) -> tuple[gradcheck.Window, gradcheck.Check]:
+    """The part of the window that can be checked at these weights, and what the check finds on it."""
+    options = config.gradcheck
+    part = gradcheck.well_conditioned(network, whole, options.threshold, rng=rng)
+    window, wrong_losses = gradcheck.second_window(network, part)
+    sampled = None if _is_full(config, network) else options.entries
+    check = gradcheck.check(
+        network,
+        window,
+        options.step,
+        options.threshold,
+        rng=rng,
+        central=sampled if weights == "initial" else options.entries,
+        complex_step=sampled,
+        map=map,
+    )
+    return window, replace(check, problems=wrong_losses + check.problems)
+
+
+def _is_full(config: Config, network: Network) -> bool:
+    mode, size = config.gradcheck.mode, network.parameters.vector.size
+    return mode == "full" or (mode == "auto" and size <= _LARGEST_FULL_CHECK)
 
 
 def _network(config: Config, vocabulary_size: int) -> Network:

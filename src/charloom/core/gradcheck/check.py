@@ -142,15 +142,20 @@ def step_sweep(
         large = order[: max(entries, len(order) // 10)]
         indices[name] = part.start + rng.choice(large, min(entries, len(large)), replace=False)
     together = np.concatenate(list(indices.values()))
+    sweep = [(method, step) for method, steps in SWEEP_STEPS.items() for step in steps]
     points = []
-    for method, steps in SWEEP_STEPS.items():
-        for step in steps:
-            numerical = numerical_gradient(network, window, method, step, indices=together, map=map)
-            relative = dict(zip(together.tolist(), _relative(analytic[together], numerical), strict=True))
-            largest = {name: float(max(relative[i] for i in own.tolist())) for name, own in indices.items()}
-            largest["all"] = max(largest.values())
-            points += [StepSizeError(method, step, name, error) for name, error in largest.items()]
+    found = map(_gradient_at, [(network, window, method, step, together) for method, step in sweep])
+    for (method, step), numerical in zip(sweep, found, strict=True):
+        relative = dict(zip(together.tolist(), _relative(analytic[together], numerical), strict=True))
+        largest = {name: float(max(relative[i] for i in own.tolist())) for name, own in indices.items()}
+        largest["all"] = max(largest.values())
+        points += [StepSizeError(method, step, name, error) for name, error in largest.items()]
     return points
+
+
+def _gradient_at(job: tuple[Network, Window, str, float, Indices]) -> Vector:
+    network, window, method, step, indices = job
+    return numerical_gradient(network, window, method, step, indices=indices)
 
 
 def _bent(
