@@ -17,7 +17,7 @@ from charloom.core.common.records import ErrorRow, GradientErrors, MethodErrors
 from charloom.core.common.types import Ids
 from charloom.core.network import Dropout, Network
 
-_LARGEST_FULL_CHECK = 100_000  # parameters; with gradcheck.mode=auto, larger networks are checked in a sample
+_LARGEST_FULL_CHECK = 50_000  # parameters; with gradcheck.mode=auto, larger networks are checked in a sample
 
 
 def run(config: Config, inp: Path, out: Path) -> None:
