@@ -17,7 +17,7 @@ from tests.results import CHROMIUM, CHROMIUM_FLAGS
 # overwritten.
 ORDERS = "\x1b]0;owned\x07\x1b[31m\x9b32m\x1bc\u202e\u2066\r\x00\x7f\ufeff"
 MARKUP = "<script>owned=1</script><img src=x onerror='owned=1'></pre><svg onload=owned=1>\n"
-NAME = "data/<img src=x onerror=owned=1>\x1b]0;owned\x07.txt"
+NAME = "data/<img src=x onerror=owned=1>.txt"  # a name with control characters is refused
 PROMPT = ("synthesize.prime_file=prompt.txt", "data.newline=keep")
 SMALL = ("preset=smoke", "model.hidden_size=8", "train.steps=60", "gradcheck.hidden_size=4", "gradcheck.workers=1")
 
@@ -71,6 +71,7 @@ def test_a_text_gives_a_terminal_no_orders_and_is_written_as_it_is(hostile: Host
         project, "-m", "charloom.stages.synthesize", f"inp={hostile.result}", "out=anew", *PROMPT
     )
     assert code == 0, shown
+    _, _, shown = shown.partition(b"\n")  # after the line that names the model
     assert shown.startswith(b"\\x1b]0;owned\\x07\\x1b[31m\\x9b32m\\x1bc\\u202e\\u2066\\r\\x00\\x7f")
     assert not set(shown) & (set(range(32)) - set(b"\t\r\n"))
     assert shown.count(b"\r") == shown.count(b"\r\n")  # those that the terminal itself adds
@@ -92,7 +93,7 @@ def test_a_training_shows_its_progress_on_a_terminal_and_the_name_of_a_file_give
     )
     assert code == 0, shown
     assert b"\rdata/" not in shown
-    assert b"onerror=owned=1>\\x1b]0;owned\\x07.txt: " in shown
+    assert b"onerror=owned=1>.txt: " in shown
     assert b"| step " in shown
     assert b"\x1b" not in shown.replace(b"\x1b[A", b"")  # with which a progress bar may go up a line
     assert b"\x9b" not in shown
@@ -102,20 +103,21 @@ def test_a_training_shows_its_progress_on_a_terminal_and_the_name_of_a_file_give
 @pytest.mark.parametrize("where", ["terminal", "pipe"])
 def test_an_error_is_one_line_whatever_it_quotes(project: Project, where: str) -> None:
     arguments = ("-m", "charloom.stages.prepare", override("data.path", "a\nb\x1b[31m\u2028c\rd\x85.txt"))
-    expected = "charloom: error: there is no file a\\nb\\x1b[31m\\u2028c\\rd\\x85.txt; set data.path to a text file"
+    must = "data.path must have no control characters, got 'a\\nb\\x1b[31m\\u2028c\\rd\\x85.txt'"
+    expected = f"charloom: error: {must}; rename the file or folder"
     if where == "pipe":
-        assert project.python(*arguments).assert_one_error(3) == expected
+        assert project.python(*arguments).assert_one_error(2) == expected
     else:
-        assert on_a_terminal(project, *arguments) == (3, f"{expected}\r\n".encode())
+        assert on_a_terminal(project, *arguments) == (2, f"{expected}\r\n".encode())
 
 
 def test_the_table_of_a_sweep_is_a_line_for_each_job(project: Project) -> None:
     ended = project.python(
-        "-m", "charloom.experiment", "-m", *SMALL, override("data.path", "a\nb\x1b[31m"), "tracking=off"
+        "-m", "charloom.experiment", "-m", *SMALL, override("synthesize.prime", "a\nb\x1b[31m"), "tracking=off"
     )
     assert ended.code == 3
     (row,) = (line for line in ended.errors.splitlines() if line.startswith("   0 "))
-    assert "there is no file a\\nb\\x1b[31m" in row
+    assert "\\x1b" in row
     assert "\x1b" not in ended.errors
 
 

@@ -137,7 +137,7 @@ def test_a_short_soak_is_bit_exact_and_flat(tmp_path: Path) -> None:
 
 
 def test_growing_memory_and_growing_descriptors_are_found() -> None:
-    flat = [soak.Look(60 << 20, 6)] * 50
+    flat = [soak.Look(60 << 20, 6)] * 100
     soak.assert_flat(flat)
     with pytest.raises(AssertionError, match=r"memory grew by 3,145,728 bytes"):
         soak.assert_flat([*flat, *[soak.Look(63 << 20, 6)] * 50])

@@ -68,13 +68,13 @@ def watch(project: Project, overrides: Sequence[str]) -> Iterator[Look]:
 
 
 def assert_flat(looks: Sequence[Look]) -> None:
-    """The last tenth of the looks holds what the third tenth held: by then, everything has happened once.
+    """The last third of the looks holds what the second third held: by then, everything has happened once.
 
     A checkpoint that is being written is open for a moment, so the fewest descriptors count.
     """
-    tenth = len(looks) // 10
-    assert tenth > 0, f"{len(looks)} looks are too few"
-    early, late = looks[2 * tenth : 3 * tenth], looks[-tenth:]
+    third = len(looks) // 3
+    assert third > 3, f"{len(looks)} looks are too few"
+    early, late = looks[third : 2 * third], looks[-third:]
     grown = max(look.memory for look in late) - max(look.memory for look in early)
     assert grown <= GROWTH, f"memory grew by {grown:,} bytes"
     before, after = (min(look.descriptors for look in some) for some in (early, late))

@@ -130,10 +130,10 @@ def _compose(root: Path, overrides: Sequence[str], multirun: bool) -> tuple[Comp
 
 
 def as_typed(overrides: Sequence[str], *, multirun: bool = False) -> list[str]:
-    """The overrides with the values of text in quotes: `1e3`, `null` and `a, b` are prompts like any other.
+    """The overrides with quotes around text that Hydra would read as something else.
 
-    In a multirun, commas separate values. What has quotes, brackets or interpolations is left to Hydra. Raises
-    ConfigError for an argument that is too long to be one.
+    `1e3`, `null` and `a, b` are prompts like any other. In a multirun, commas separate values. What has quotes, brackets
+    or interpolations is left to Hydra. Raises ConfigError for an argument that is too long to be one.
     """
     for override in overrides:
         if len(override) > _MAX_OVERRIDE:
@@ -150,7 +150,7 @@ def _quoted(override: str, multirun: bool) -> str:
         return override
     takes_null = key == "out" or len(types) > 1
     values = value.split(",") if multirun else [value]
-    return f"{key}=" + ",".join(part if takes_null and part == "null" else f"'{part}'" for part in values)
+    return f"{key}=" + ",".join(part if takes_null and part == "null" else _as_text(part) for part in values)
 
 
 def override(key: str, text: str) -> str:
@@ -159,12 +159,16 @@ def override(key: str, text: str) -> str:
     >>> print(override("inp", "artifacts"), override("inp", "a,b's"))
     inp=artifacts inp='a,b\'s'
     """
-    plain = f"{key}={text}"
+    return f"{key}={_as_text(text)}"
+
+
+def _as_text(text: str) -> str:
+    """What Hydra reads as this text: itself, or with quotes around it."""
     with suppress(HydraException):
-        if "$" not in text and OverridesParser.create().parse_override(plain).value() == text:
-            return plain
+        if "$" not in text and OverridesParser.create().parse_override(f"key={text}").value() == text:
+            return text
     escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + found[2].replace("'", r"\'"), text)
-    return f"{key}='{escaped}'".replace("${", r"\${")
+    return f"'{escaped}'".replace("${", r"\${")
 
 
 def from_composed(composed: Composed, default_out: str, problems: Sequence[str] = ()) -> Config:

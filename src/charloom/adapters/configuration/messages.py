@@ -36,8 +36,6 @@ _MUST = {
 def problem(details: ErrorDetails) -> str:
     """What the schema has against one value."""
     key, kind, value = ".".join(map(str, details["loc"])), details["type"], details["input"]
-    if not key:  # a rule that takes several keys words the whole line
-        return str(details["ctx"]["error"])
     if kind == "missing":
         home = "params.yaml" if key.partition(".")[0] not in ("tracking", "inp", "out") else "conf/"
         return f"{key} has no value; {home} must give it one"

@@ -20,6 +20,7 @@ from charloom.core.common.errors import EnvironmentFault
 from charloom.core.common.types import Array, IntArray
 from charloom.core.network import Dropout, Network
 
+_SECONDS_TO_END = 1.0
 _CONTEXT = multiprocessing.get_context("spawn")
 
 
@@ -122,6 +123,7 @@ class _Worker:
 
     def stop(self) -> None:
         self.connection.close()
+        self._process.join(_SECONDS_TO_END)
         self._process.kill()  # it may still be starting
         self._process.join()
 
