@@ -132,8 +132,8 @@ def _compose(root: Path, overrides: Sequence[str], multirun: bool) -> tuple[Comp
 def as_typed(overrides: Sequence[str], *, multirun: bool = False) -> list[str]:
     """The overrides with quotes around text that Hydra would read as something else.
 
-    `1e3`, `null` and `a, b` are prompts like any other. In a multirun, commas separate values. What has quotes, brackets
-    or interpolations is left to Hydra. Raises ConfigError for an argument that is too long to be one.
+    `1e3`, `null` and `a, b` are prompts like any other. In a multirun, commas separate values. What has quotes,
+    brackets or interpolations is left to Hydra. Raises ConfigError for an argument that is too long to be one.
     """
     for override in overrides:
         if len(override) > _MAX_OVERRIDE:
