@@ -12,7 +12,7 @@ import pytest
 from charloom.adapters.command import exit_code, process_pool
 from charloom.adapters.process import signals
 from charloom.core.common.errors import DataError, EnvironmentFault
-from tests.project import Project, end
+from tests.project import ROOT, Project, end
 
 SIGNALS = pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 SHORT = (
@@ -299,3 +299,33 @@ def test_a_training_works_with_closed_streams(
     done = subprocess.run(shell, cwd=prepared.root, env=prepared.environment, capture_output=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     assert prepared.hashes() == undisturbed
+
+
+# A pool of which one process does all the work while the other is still starting, as on a busy machine; then SIGTERM.
+_LATE_WORKER = """
+    import os, signal, sys, threading
+    from charloom.adapters.command import exit_code, process_pool
+
+    def work():
+        with process_pool(2) as map_over_pool:
+            list(map_over_pool(abs, [-1, -2]))
+            threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+
+    if __name__ == "__main__":
+        sys.exit(exit_code(work))
+"""
+_ONLY_THE_FIRST_IS_FAST = """
+import os, sys, time
+if any("spawn_main" in argument for argument in sys.orig_argv):
+    try:
+        os.mkdir("first")
+    except FileExistsError:
+        time.sleep(3)
+"""
+
+
+def test_a_signal_while_a_pool_ends_before_all_of_its_processes_have_started_is_one_line(project: Project) -> None:
+    (project.root / "sitecustomize.py").write_text(_ONLY_THE_FIRST_IS_FAST, encoding="utf-8")
+    path = os.pathsep.join((str(project.root), str(ROOT / "src")))
+    ended = project.python(project.script("late.py", _LATE_WORKER), variables={"PYTHONPATH": path})
+    assert (ended.code, ended.errors) == (143, "charloom: error: ended by SIGTERM\n")

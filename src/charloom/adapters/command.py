@@ -147,24 +147,26 @@ def process_pool(workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
     if workers == 1:
         yield map
         return
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=start_worker) as pool:
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=start_worker)
 
-        def pool_map(function: Callable[..., Any], *iterables: Iterable[Any]) -> Iterator[Any]:
-            with signals.starting_processes():  # as many as there are tasks for
-                futures = [pool.submit(function, *arguments) for arguments in zip(*iterables, strict=True)]
-            # The pool's own `map` cancels what an exception leaves, and a broken pool with cancelled tasks fails.
-            return (future.result() for future in futures)
+    def pool_map(function: Callable[..., Any], *iterables: Iterable[Any]) -> Iterator[Any]:
+        with signals.starting_processes():  # as many as there are tasks for
+            futures = [pool.submit(function, *arguments) for arguments in zip(*iterables, strict=True)]
+        # The pool's own `map` cancels what an exception leaves, and a broken pool with cancelled tasks fails.
+        return (future.result() for future in futures)
 
-        try:
-            yield pool_map
-        except BaseException as error:
-            for process in multiprocessing.active_children():
-                process.kill()
-            if isinstance(error, BrokenProcessPool):
-                raise EnvironmentFault(
-                    "a worker process has ended; try again, with fewer workers if memory is short"
-                ) from None
-            raise
+    try:
+        yield pool_map
+        pool.shutdown()  # waits for a process that is still starting
+    except BaseException as error:
+        for process in multiprocessing.active_children():
+            process.kill()
+        pool.shutdown()
+        if isinstance(error, BrokenProcessPool):
+            raise EnvironmentFault(
+                "a worker process has ended; try again, with fewer workers if memory is short"
+            ) from None
+        raise
 
 
 @contextmanager
