@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import pickle
 import re
 import signal
 from collections.abc import Callable
@@ -125,6 +126,11 @@ def test_the_names_of_the_promises_are_distinct_and_fit_into_a_table() -> None:
     names = [promise.name for promise in PROMISES]
     assert len(set(names)) == len(names)
     assert not [name for name in names if "|" in name or "\n" in name]
+
+
+def test_every_promise_can_be_handed_to_another_process() -> None:
+    for promise in PROMISES:
+        pickle.dumps(promise)
 
 
 def test_the_page_has_a_place_for_the_table() -> None:

@@ -126,15 +126,12 @@ def _attempt(target: Target, content: bytes, folder: Path) -> None:
         assert "\n" not in str(refusal), refusal
 
 
-def _damage(change: Callable[[random.Random, bytearray], None]) -> Callable[[int, Path], None]:
-    def attempt(seed: int, folder: Path) -> None:
-        rng = random.Random(seed)
-        target = TARGETS[seed % len(TARGETS)]
-        content = bytearray(_originals()[target.name])
-        change(rng, content)
-        _attempt(target, bytes(content), folder)
-
-    return attempt
+def _damage(change: Callable[[random.Random, bytearray], None], seed: int, folder: Path) -> None:
+    rng = random.Random(seed)
+    target = TARGETS[seed % len(TARGETS)]
+    content = bytearray(_originals()[target.name])
+    change(rng, content)
+    _attempt(target, bytes(content), folder)
 
 
 def _flip_a_bit(rng: random.Random, content: bytearray) -> None:
@@ -280,9 +277,9 @@ def _fill_the_disk(seed: int, folder: Path) -> None:
 
 _REFUSED = "is refused in one line, or the file is read as it was"
 PROMISES = (
-    Promise(f"a flipped bit in a file {_REFUSED}", _damage(_flip_a_bit), 10_000, 60),
-    Promise(f"a file cut short {_REFUSED}", _damage(_cut), 1_000, 20),
-    Promise(f"a zeroed page in a file {_REFUSED}", _damage(_zero_a_page), 1_000, 20),
+    Promise(f"a flipped bit in a file {_REFUSED}", functools.partial(_damage, _flip_a_bit), 10_000, 60),
+    Promise(f"a file cut short {_REFUSED}", functools.partial(_damage, _cut), 1_000, 20),
+    Promise(f"a zeroed page in a file {_REFUSED}", functools.partial(_damage, _zero_a_page), 1_000, 20),
     Promise("a forged checkpoint or model is refused in one line and in little memory", _forge, 1_000, 14),
     Promise("a full disk at any write ends in exit code 5, and the end is the same bytes", _fill_the_disk, 300, 6),
 )
