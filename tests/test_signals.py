@@ -329,3 +329,21 @@ def test_a_signal_while_a_pool_ends_before_all_of_its_processes_have_started_is_
     path = os.pathsep.join((str(project.root), str(ROOT / "src")))
     ended = project.python(project.script("late.py", _LATE_WORKER), variables={"PYTHONPATH": path})
     assert (ended.code, ended.errors) == (143, "charloom: error: ended by SIGTERM\n")
+
+
+_WHEN_PYTHON_ENDS = """
+    import os, signal
+    from charloom.adapters.process import signals
+
+    class Late:
+        def __del__(self, kill=os.kill, pid=os.getpid(), signum=signal.SIGTERM):
+            kill(pid, signum)
+
+    signals.install()
+    late = Late()
+"""
+
+
+def test_a_signal_while_python_ends_does_not_end_a_finished_process(project: Project) -> None:
+    ended = project.python(project.script("late.py", _WHEN_PYTHON_ENDS))
+    assert (ended.code, ended.errors) == (0, "")

@@ -6,6 +6,7 @@ work may not stop. Python only prints an exception that is raised in a callback 
 Interrupted is raised again until the block ends, and the block never ends as if there had been no signal.
 """
 
+import atexit
 import ctypes
 import os
 import signal
@@ -50,6 +51,7 @@ def install() -> None:
     for signum in _SIGNALS:
         signal.signal(signum, _receive)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)  # see `execute`
+    atexit.register(_ignore)
     if parent := os.environ.pop(_PARENT, ""):
         end_with_parent(signal.SIGTERM)
         if os.getppid() != int(parent):  # it had ended before
@@ -134,8 +136,7 @@ def execute(arguments: Sequence[str]) -> NoReturn:
 
 def leave_to_parent() -> None:
     """Ignore signals in this process, whose parent handles them, and end it when the parent ends, on Linux."""
-    for signum in _SIGNALS:
-        signal.signal(signum, signal.SIG_IGN)
+    _ignore()
     end_with_parent(signal.SIGKILL)
 
 
@@ -143,6 +144,12 @@ def end_with_parent(signum: int) -> None:
     """Have this process sent the signal when its parent ends; on Linux only, elsewhere it does nothing."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signum)
+
+
+def _ignore() -> None:
+    """Ignore signals from now on; when Python ends it drops handlers, and a signal would end a finished process."""
+    for signum in _SIGNALS:
+        signal.signal(signum, signal.SIG_IGN)
 
 
 @contextmanager
