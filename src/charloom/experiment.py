@@ -21,15 +21,7 @@ from charloom.adapters import sweeps
 from charloom.adapters.arguments import Parser
 from charloom.adapters.command import environment_fault, exit_code, prepare_streams
 from charloom.adapters.configuration import Config, load, project_root
-from charloom.adapters.configuration.composition import (
-    Composed,
-    as_typed,
-    from_composed,
-    one_line_errors,
-    register,
-    unchecked,
-)
-from charloom.adapters.configuration.plain import require_no_secrets
+from charloom.adapters.configuration.composition import Composed, as_typed, from_composed, one_line_errors, unchecked
 from charloom.adapters.files import artifacts
 from charloom.adapters.process import kernels, signals
 from charloom.core.common.errors import CharloomError, ConfigError
@@ -43,9 +35,6 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="such as preset=smoke model.hidden_size=64")
     parser.add_argument("--cfg", choices=["job", "hydra", "all"], help="print the configuration, and run nothing")
     given = parser.parse_intermixed_args()  # -m may stand anywhere
-    require_no_secrets(given.overrides)
-    overrides = as_typed(given.overrides, multirun=given.multirun)
-    register()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of exiting
     failures: list[CharloomError] = []  # of a single run: raised through Hydra, one would be more than a line
 
@@ -54,8 +43,9 @@ def main() -> None:
         return _job(composed, failures)
 
     with one_line_errors():
-        config = load(overrides, multirun=given.multirun)
+        config = load(given.overrides, multirun=given.multirun)  # before Hydra reads or writes anything
         kernels.require(config.kernels)
+        overrides = as_typed(given.overrides, multirun=given.multirun)
         if given.multirun:
             with sweeps.sweep(config) as folder:
                 sys.argv[1:] = ["-m", f"hydra.sweep.dir='{folder}'", *overrides]  # all that Hydra gets to see

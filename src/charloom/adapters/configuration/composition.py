@@ -56,7 +56,7 @@ class _ProjectRoot(SearchPathPlugin):
         search_path.append("charloom", f"file://{project_root()}")
 
 
-def register() -> None:
+def _register() -> None:
     """Make the search path and the resolver known to Hydra, once the files that it will read hold plain values.
 
     Harmless when repeated. Raises ConfigError.
@@ -101,7 +101,7 @@ def load(overrides: Sequence[str] = (), *, multirun: bool = False) -> Config:
     """
     root = project_root()
     require_no_secrets(overrides)
-    register()
+    _register()
     with _reading():
         composed, problems = _compose(root, as_typed(overrides, multirun=multirun), multirun)
         folder = composed.hydra.sweep.dir if multirun else composed.hydra.run.dir
