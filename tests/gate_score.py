@@ -10,9 +10,7 @@ stream, no dropout, a central difference for the first 20 entries of each tensor
 
 import argparse
 import json
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +22,7 @@ from charloom.core.gradcheck import Window, check, second_window, well_condition
 from charloom.core.gradcheck.numerical import analytic_gradient, numerical_gradient
 from charloom.core.network import Network
 from tests.faults import FAULTS, GRADIENT_FAULTS, Edits
-from tests.mutations import PROCESSES, ROOT, TIMEOUT, planted
+from tests.mutations import PROCESSES, ROOT, run_planted
 
 WAYS = ("full", "fast", "first 20")
 STEP, THRESHOLD = 1e-5, 1e-9
@@ -84,16 +82,7 @@ def _first_entries(cell: str) -> set[str]:
 
 def score(edits: Edits) -> Found:
     """What each way finds with these edits in place."""
-    with planted(edits) as folder:
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.gate_score", "--probe"],
-            cwd=folder,
-            env=os.environ | {"PYTHONPATH": "src", "OPENBLAS_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT,
-            check=False,
-        )
+    done = run_planted(edits, "-m", "tests.gate_score", "--probe")
     if done.returncode:
         return {way: ["stops"] for way in WAYS}  # with a traceback; a source that cannot be imported, too
     result: Found = json.loads(done.stdout)

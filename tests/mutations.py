@@ -71,12 +71,11 @@ def planted(edits: Edits) -> Iterator[Path]:
         yield copy
 
 
-def first_failure(edits: Edits, tests: Sequence[str] = TESTS) -> str | None:
-    """The first of the tests that fails with these edits in place, or None."""
+def run_planted(edits: Edits, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """What becomes of Python with these arguments where these edits are in place."""
     with planted(edits) as copy:
-        options = ["-x", "-q", "--tb=no", "--hypothesis-seed=0", "-p", "no:cacheprovider"]
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", *options, *(f"tests/{test}" for test in tests)],
+        return subprocess.run(
+            [sys.executable, *arguments],
             cwd=copy,
             env=os.environ | {"PYTHONPATH": "src", "OPENBLAS_NUM_THREADS": "1"},
             capture_output=True,
@@ -84,6 +83,12 @@ def first_failure(edits: Edits, tests: Sequence[str] = TESTS) -> str | None:
             timeout=TIMEOUT,
             check=False,
         )
+
+
+def first_failure(edits: Edits, tests: Sequence[str] = TESTS) -> str | None:
+    """The first of the tests that fails with these edits in place, or None."""
+    options = ["-x", "-q", "--tb=no", "--hypothesis-seed=0", "-p", "no:cacheprovider"]
+    done = run_planted(edits, "-m", "pytest", *options, *(f"tests/{test}" for test in tests))
     if done.returncode == 0:
         return None
     failed = re.search(r"^(?:FAILED|ERROR) tests/(.*?::.*?)(?: - .*)?$", done.stdout, re.MULTILINE)

@@ -3,8 +3,11 @@
 import hashlib
 import math
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -30,6 +33,9 @@ from charloom.core.common.records import (
 )
 from tests.project import ROOT, copy_configuration
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
 TENSORS = ("U", "W", "V", "b", "c")
 ROWS = 300  # of the history; with their bits, more points than MLflow takes at once
 SEQ_LENGTH = 25
@@ -41,7 +47,7 @@ MLFLOW_WARNINGS = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-CHROMIUM_FLAGS = (
+_CHROMIUM_FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
 )
@@ -50,6 +56,19 @@ PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154789c63f8cfc00000030101"
     "00c9fe92ef0000000049454e44ae426082"
 )
+
+
+@contextmanager
+def browser_page(profile: Path, **options: Any) -> Iterator["Page"]:
+    """A page of Chromium with a new profile in the folder `profile`, and these options of Playwright."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch_persistent_context(
+            profile, executable_path=CHROMIUM, args=_CHROMIUM_FLAGS.split(), **options
+        )
+        yield browser.pages[0]
+        browser.close()
 
 
 def enter_project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -11,7 +11,7 @@ import pytest
 from charloom.adapters.configuration import override
 from charloom.core.common.formatting import in_one_line, visible
 from tests.project import TIMEOUT, Project
-from tests.results import CHROMIUM, CHROMIUM_FLAGS
+from tests.results import CHROMIUM, browser_page
 
 # A window title, colours in seven and in eight bits, a screen that is cleared, letters in reverse, and a line that is
 # overwritten.
@@ -123,19 +123,13 @@ def test_the_table_of_a_sweep_is_a_line_for_each_job(project: Project) -> None:
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)")
 def test_no_report_of_hostile_texts_runs_a_script_or_asks_a_server(hostile: Hostile, tmp_path: Path) -> None:
-    from playwright.sync_api import sync_playwright
-
     report = (hostile.result / "plot/report.html").read_text(encoding="utf-8")
     # Without the policy in its head, the page has to be safe by its escapes alone.
     unguarded = report.replace("Content-Security-Policy", "X-None")
     pages = {"report": report, "unguarded": unguarded, "hostile": unguarded.replace("&lt;", "<").replace("&gt;", ">")}
     for name, html in pages.items():
         (tmp_path / f"{name}.html").write_text(html, encoding="utf-8")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch_persistent_context(
-            tmp_path / "profile", executable_path=CHROMIUM, args=CHROMIUM_FLAGS.split()
-        )
-        page = browser.pages[0]
+    with browser_page(tmp_path / "profile") as page:
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
         owned = {}
@@ -147,4 +141,3 @@ def test_no_report_of_hostile_texts_runs_a_script_or_asks_a_server(hostile: Host
                 assert page.locator("script, svg, iframe, img:not([src^='data:'])").count() == 0
                 assert all(address.startswith(("file://", "data:")) and "x.png" not in address for address in asked)
         assert owned == {"report": False, "unguarded": False, "hostile": True}
-        browser.close()

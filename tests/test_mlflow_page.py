@@ -11,7 +11,7 @@ from charloom.adapters import sweeps
 from charloom.adapters.files import artifacts
 from charloom.core.common.records import Sample
 from tests.project import Project
-from tests.results import CHROMIUM, CHROMIUM_FLAGS, MLFLOW_WARNINGS, enter_project, make_config, make_result, record
+from tests.results import CHROMIUM, MLFLOW_WARNINGS, browser_page, enter_project, make_config, make_result, record
 
 pytestmark = MLFLOW_WARNINGS
 
@@ -61,18 +61,10 @@ def _record_hostile(inp: Path) -> str:
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)")
 def test_the_run_its_loss_curve_and_its_error_table_can_be_seen(pages: Pages, tmp_path: Path) -> None:
-    from playwright.sync_api import expect, sync_playwright
+    from playwright.sync_api import expect
 
     expect.set_options(timeout=20_000)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch_persistent_context(
-            tmp_path / "profile",
-            executable_path=CHROMIUM,
-            args=CHROMIUM_FLAGS.split(),
-            viewport={"width": 1500, "height": 900},
-        )
-        page = browser.pages[0]
-
+    with browser_page(tmp_path / "profile", viewport={"width": 1500, "height": 900}) as page:
         # The list of runs: the run, the sweep, and the columns that tell runs apart.
         page.goto(pages.start)
         link = page.get_by_role("link", name="rnn 100, adagrad 0.1, smooth loss 38.4")
@@ -103,19 +95,12 @@ def test_the_run_its_loss_curve_and_its_error_table_can_be_seen(pages: Pages, tm
             expect(page.get_by_role("columnheader", name=heading)).to_be_visible()
         for figure in ("3.613e-07", "5.867e-14"):  # of W, by central differences and by the complex step
             expect(page.get_by_text(figure, exact=True)).to_be_visible()
-        browser.close()
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)")
 def test_no_hostile_text_or_name_runs_a_script_in_mlflow_or_asks_another_server(pages: Pages, tmp_path: Path) -> None:
-    from playwright.sync_api import sync_playwright
-
     runs = f"{pages.start.split('/runs?')[0]}/runs"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch_persistent_context(
-            tmp_path / "profile", executable_path=CHROMIUM, args=CHROMIUM_FLAGS.split()
-        )
-        page = browser.pages[0]
+    with browser_page(tmp_path / "profile") as page:
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
         for address, shown in (
@@ -127,5 +112,4 @@ def test_no_hostile_text_or_name_runs_a_script_in_mlflow_or_asks_another_server(
             page.goto(address)
             page.get_by_text(shown).first.wait_for(timeout=20_000)
             assert not any(frame.evaluate("() => 'owned' in window") for frame in page.frames), address
-        browser.close()
     assert not [address for address in asked if "x.png" in address]
