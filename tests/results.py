@@ -135,6 +135,7 @@ def make_result(folder: Path) -> Path:
     for figure in artifacts.FIGURES.values():
         figure.write_bytes(folder / "plot", PNG)
     artifacts.REPORT.write_bytes(folder / "plot", b"<!doctype html><title>report</title><p>All of it.</p>")
+    artifacts.EXPLORER.write_bytes(folder / "plot", b"<!doctype html><title>explorer</title>")
     set_parameters(make_config(), folder)
     return folder
 

@@ -41,7 +41,7 @@ RETIRED = {  # what to write instead, and what not; a space stands for a line br
     "lowest loss": r"(?<!at\s)least (?:\w+ )?loss(?:es)?",
     "prompt": r"prime texts?",
     "charloom, this version": r"this charloom",
-    "adapter, library": r"doors?|arrows?|edges?(?! cases?)|worlds?",
+    "adapter, library": r"doors?|arrows?(?! keys?)|edges?(?! cases?)|worlds?",
     "layer_params, bytes_per_worker": r"\bof_\w+",
     "unavailable": r"(?:cannot|could not) be had",
     "no output": r"says nothing",
@@ -263,7 +263,7 @@ a worker's share | it foretold
 HONEST_EXAMPLES = """
 a property | np.copysign | doorstep | we approve | worldwide | improved | provide | wedge | edgecolor
 synthesize.prime | an edge case | rows_of_text | the_number_of_samples | shared memory | share of the words
-at least one loss | arrival | arrowprops | drive Chromium
+at least one loss | arrival | arrowprops | arrow keys | drive Chromium
 """
 
 

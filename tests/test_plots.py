@@ -24,7 +24,7 @@ from matplotlib.transforms import Bbox
 
 from charloom.adapters import plots, report
 from charloom.adapters.configuration import Config, flatten, load
-from charloom.adapters.files import artifacts
+from charloom.adapters.files import artifacts, models
 from charloom.core.common.errors import StateError
 from charloom.core.common.records import (
     GradientErrors,
@@ -41,6 +41,8 @@ from charloom.core.common.records import (
 )
 from charloom.core.common.reference import REFERENCE
 from charloom.core.gradcheck.check import SWEEP_STEPS
+from charloom.core.network import Model, Network
+from charloom.core.text import Vocabulary
 from charloom.stages import plot
 from tests.results import seal, set_parameters
 
@@ -161,12 +163,18 @@ def results(folder: Path, made_with: Config | None = None) -> Path:
     first, *others = noise_to_words()
     evil = replace(first, text="<script>alert(1)</script>\x00\x07$\\frac{ " + first.text)
     artifacts.SUMMARY.write(folder / "prepare", SUMMARY)
+    vocabulary = Vocabulary("".join(map(chr, range(60, 60 + K))))
+    artifacts.VOCABULARY.write(folder / "prepare", list(vocabulary.characters))
+    np.save(artifacts.IDS.path(folder / "prepare"), np.arange(SUMMARY.characters, dtype=np.uint32) % K)
+    network = Network(vocabulary_size=K, hidden_size=5, dtype=np.float64)
+    network.initialize(0.1, rng=np.random.default_rng(6))
     artifacts.ERRORS.write(folder / "gradcheck", gradient_check())
     artifacts.STEP_SWEEP.write(folder / "gradcheck", sweep())
     artifacts.HISTORY.write(folder / "train", history())
     artifacts.SAMPLES.write(folder / "train", [evil, *others])
     artifacts.WARNINGS.write(folder / "train", [])
     artifacts.METRICS.write(folder / "train", METRICS)
+    models.save(Model(network, vocabulary), artifacts.BEST_MODEL.path(folder / "train"))
     artifacts.TEXT.write_bytes(folder / "synthesize", b"\n" + WORDS.encode() * 4)
     artifacts.QUALITY.write(folder / "synthesize", QUALITY)
     return seal(folder)
@@ -224,7 +232,10 @@ def test_running_the_stage_twice_gives_identical_bytes(tmp_path: Path) -> None:
         plot.run(config(), inp, tmp_path / "second")
 
     names = {path.name for path in (tmp_path / "first").iterdir()}
-    assert names == {"SHA256SUMS", "loss.png", "gradcheck.png", "step_sweep.png", "samples.png", "report.html"}
+    assert names == {"SHA256SUMS", "loss.png", "gradcheck.png", "step_sweep.png", "samples.png"} | {
+        "report.html",
+        "explorer.html",
+    }
     for name in names:
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes(), name
 
@@ -652,4 +663,9 @@ def test_the_template_is_part_of_an_installed_package(tmp_path: Path) -> None:
     build = "from setuptools import build_meta; print(build_meta.build_wheel('.'))"
     done = subprocess.run([sys.executable, "-c", build], cwd=tmp_path, check=True, capture_output=True, text=True)
     with zipfile.ZipFile(tmp_path / done.stdout.splitlines()[-1]) as wheel:
-        assert "charloom/adapters/report/report.html.jinja" in wheel.namelist()
+        names = wheel.namelist()
+    assert "charloom/adapters/report/report.html.jinja" in names
+    sources = {
+        f"charloom/adapters/explorer/{path.name}" for path in (ROOT / "src/charloom/adapters/explorer").iterdir()
+    }
+    assert {name for name in sources if not name.endswith("__pycache__")} <= set(names)

@@ -36,6 +36,7 @@ QUALITY = Json("synthesize/metrics.json", records.Quality)
 
 FIGURES = {name: Artifact(f"plot/{name}.png") for name in ("loss", "gradcheck", "step_sweep", "samples")}
 REPORT = Artifact("plot/report.html")
+EXPLORER = Artifact("plot/explorer.html")
 
 PARAMETERS = {
     stage: Json(f"{stage}/parameters.json", records.ParameterValues)
@@ -50,7 +51,7 @@ ALL: tuple[Artifact, ...] = (
     *(MODEL, BEST_MODEL, HISTORY, SAMPLES, WARNINGS, METRICS),
     *(TEXT, QUALITY),
     *PARAMETERS.values(),
-    *(*FIGURES.values(), REPORT),
+    *(*FIGURES.values(), REPORT, EXPLORER),
     RESULT,
 )
 STAGES = tuple(dict.fromkeys(artifact.stage for artifact in ALL))
