@@ -12,7 +12,7 @@ import pytest
 
 import charloom
 from charloom.adapters.files import archive
-from charloom.core.training import evaluate
+from charloom.core.network import evaluate
 from tests.project import Project
 
 FIXTURES = Path(__file__).parent / "fixtures"

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from charloom.core.cells import CELLS
 from charloom.core.common.errors import DataError, StateError
 from charloom.core.common.types import Array, IntArray, Masks
-from charloom.core.network import Network
-from charloom.core.training import training as training_module
+from charloom.core.network import Network, evaluate
 from charloom.core.training.optimizers import AdaGrad
-from charloom.core.training.training import Training, evaluate
+from charloom.core.training.training import Training, Update
 
 K = 7
 
@@ -55,7 +54,7 @@ def a_training(
     return Training(network, optimizer, ids, seq_length=T, batch_size=B, smoothing=smoothing), network
 
 
-def run(training: Training, updates: int) -> list[training_module.Update]:
+def run(training: Training, updates: int) -> list[Update]:
     return list(islice(training.updates(), updates))
 
 
@@ -207,35 +206,6 @@ def test_parameters_that_are_not_finite_give_a_loss_that_is_not() -> None:
     network.parameters["V"][0, 0] = np.nan
     with pytest.raises(StateError, match="the loss must be finite, got nan at step 1"):
         run(training, 1)
-
-
-@every_cell
-def test_evaluation_is_the_mean_loss_per_character_of_the_text_read_in_one_go(cell: str) -> None:
-    ids = some_ids(300)
-    _, network = a_training(ids, cell=cell, layers=2)
-    loss, _ = network.forward(ids[:-1, None], ids[1:, None], network.zero_state(1))
-    assert evaluate(network, ids) == pytest.approx(loss / 299, rel=1e-13)
-
-
-@pytest.mark.parametrize("window", [1, 7, 299, 300, 1000])
-def test_evaluation_does_not_depend_on_the_window(monkeypatch: pytest.MonkeyPatch, window: int) -> None:
-    ids = some_ids(300)
-    _, network = a_training(ids)
-    expected = evaluate(network, ids)
-    monkeypatch.setattr(training_module, "_EVALUATION_WINDOW", window)
-    assert evaluate(network, ids) == pytest.approx(expected, rel=1e-13)
-
-
-def test_evaluation_of_two_characters_is_the_loss_of_the_second() -> None:
-    _, network = a_training(some_ids(30))
-    loss, _ = network.forward(np.array([[3]]), np.array([[4]]), network.zero_state(1))
-    assert evaluate(network, np.array([3, 4], np.uint8)) == loss
-
-
-def test_evaluation_of_one_character_is_refused() -> None:
-    _, network = a_training(some_ids(30))
-    with pytest.raises(DataError, match="two characters or more, got 1"):
-        evaluate(network, some_ids(1))
 
 
 @every_cell

@@ -17,8 +17,8 @@ from charloom.adapters.process import signals
 from charloom.adapters.progress import Progress
 from charloom.core.common.errors import StateError
 from charloom.core.common.records import HistoryRow, Sample, TrainingMetrics, TrainingWarning
-from charloom.core.network import sample
-from charloom.core.training import Training, evaluate
+from charloom.core.network import evaluate, sample
+from charloom.core.training import Training
 
 _PIECE = 1 << 22  # characters counted at once
 _VALIDATION = "validation_nats_per_char"

@@ -150,6 +150,57 @@ class TrainingMetrics:
 
 
 @dataclass(frozen=True)
+class Score:
+    """How well a text is predicted: the mean loss of its characters, in three units; `perplexity` is e^nats."""
+
+    nats_per_char: float
+    bits_per_char: float
+    perplexity: float
+
+
+@dataclass(frozen=True)
+class GroupLoss:
+    """The mean loss of some of the characters of a text, and their share of the total loss of all of them."""
+
+    name: str
+    characters: int
+    nats_per_char: float
+    share: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well a model predicts a text; of one with fewer than two characters there is no score.
+
+    `characters` are those that are predicted: all but the first. `skipped` unknown ones were left out. `carried` is the
+    score with the state carried through the text, `windows` that in windows of `window` characters, each from a zero
+    state. `by_position` is the loss at positions in these windows, such as "3–4"; `by_kind` and `costliest` are of the
+    characters that are predicted with carried state.
+    """
+
+    characters: int
+    skipped: int
+    window: int
+    carried: Score | None
+    windows: Score | None
+    by_position: list[GroupLoss]
+    by_kind: list[GroupLoss]
+    costliest: list[GroupLoss]
+
+
+@dataclass(frozen=True)
+class ModelEvaluation(Evaluation):
+    """An evaluation with the model and the text that it is of.
+
+    `model` is "best", "last" or the path of a file; `text` is the path of one, None for the validation text.
+    """
+
+    model: str
+    model_sha256: str
+    text: str | None
+
+
+@dataclass(frozen=True)
 class Quality:
     """Figures of a written text: its size, how much of it is words that the training text has, how much is copied.
 

@@ -1,6 +1,7 @@
-"""Texts: characters and their ids, and the quality of a generated text."""
+"""Texts: characters, their ids and their kinds, and the quality of a generated text."""
 
+from charloom.core.text.kinds import KINDS, kind
 from charloom.core.text.quality import quality
 from charloom.core.text.vocabulary import Vocabulary, code_points
 
-__all__ = ["Vocabulary", "code_points", "quality"]
+__all__ = ["KINDS", "Vocabulary", "code_points", "kind", "quality"]

@@ -2,7 +2,7 @@
 
 from charloom.core.training.optimizers import OPTIMIZERS, Optimizer
 from charloom.core.training.schedules import SCHEDULES, warm_up
-from charloom.core.training.training import Training, evaluate
+from charloom.core.training.training import Training
 from charloom.core.training.workers import WorkerPool
 
-__all__ = ["OPTIMIZERS", "SCHEDULES", "Optimizer", "Training", "WorkerPool", "evaluate", "warm_up"]
+__all__ = ["OPTIMIZERS", "SCHEDULES", "Optimizer", "Training", "WorkerPool", "warm_up"]

@@ -20,7 +20,6 @@ from charloom.core.training.optimizers import Optimizer
 from charloom.core.training.workers import WorkerPool
 
 LearningRate = Callable[[int, float], float]
-_EVALUATION_WINDOW = 256  # characters; the loss does not depend on it
 
 
 class Update(NamedTuple):
@@ -197,22 +196,3 @@ class Training:
                 setattr(self, name, values[name])
         if "diagnostics" in values:  # older checkpoints have none: what follows is judged by itself
             self.diagnostics = Diagnostics.restored(values["diagnostics"])
-
-
-def evaluate(network: Network, ids: Ids) -> float:
-    """The mean loss of a text in nats per character, read once with carried state from a zero state.
-
-    The first character is read and not predicted. Changes neither the network's parameters nor any training's state.
-    Raises DataError for a text `ids` (n,) of fewer than two characters.
-
-    >>> round(evaluate(Network(vocabulary_size=3, hidden_size=2, dtype=np.float64), np.array([0, 1, 2])), 3)  # ln 3
-    1.099
-    """
-    if len(ids) < 2:
-        raise DataError(f"a text to evaluate must have two characters or more, got {len(ids)}")
-    state, total = network.zero_state(1), 0.0
-    for start in range(0, len(ids) - 1, _EVALUATION_WINDOW):
-        window = ids[start : start + _EVALUATION_WINDOW + 1, None]
-        loss, state = network.forward(window[:-1], window[1:], state)
-        total += float(loss)
-    return total / (len(ids) - 1)
