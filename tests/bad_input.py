@@ -27,13 +27,13 @@ from charloom.adapters.configuration import Config, load
 from charloom.adapters.configuration.composition import from_composed
 from charloom.adapters.configuration.schema import OPTIONS
 from charloom.core.common.errors import ConfigError
-from charloom.stages import prepare, synthesize, train
+from charloom.stages import evaluate, prepare, synthesize, train
 from tests.project import ROOT, Project
 
 PAGE = ROOT / "docs" / "bad_input.md"
 MISSING = object()  # in the place of a value: the key is left out
 LIMIT = 5  # seconds until a command counts as one that hangs
-_STAGES = {"prepare": prepare.run, "train": train.run, "synthesize": synthesize.run}
+_STAGES = {"prepare": prepare.run, "train": train.run, "synthesize": synthesize.run, "evaluate": evaluate.run}
 
 
 def config_with(key: str, value: Any) -> Config:
@@ -128,6 +128,8 @@ PLACES = {
     "`params.yaml`": ("params.yaml", ("prepare",)),
     "`data.path`": ("text.txt", ("prepare", "data.path=text.txt", "out=prepared")),
     "`synthesize.prime_file`": ("prompt.txt", ("synthesize", "synthesize.prime_file=prompt.txt", "out=written")),
+    "`evaluate.path`": ("other.txt", ("evaluate", "evaluate.path=other.txt", "out=evaluated")),
+    "`evaluate.model`": ("other.npz", ("evaluate", "evaluate.model=other.npz", "out=evaluated")),
     "`inp`": ("results", ("train", "inp=results", "out=trained")),
     "`out`": ("results", ("prepare", "out=results")),
 }

@@ -20,10 +20,13 @@ from charloom.adapters.files.formats import CHECKSUMS, Artifact, write_checksums
 from charloom.core.common.records import (
     ErrorRow,
     GradientErrors,
+    GroupLoss,
     HistoryRow,
     MethodErrors,
+    ModelEvaluation,
     Quality,
     Sample,
+    Score,
     StepSizeError,
     Summary,
     TensorErrors,
@@ -50,6 +53,19 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))
 _CHROMIUM_FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
+)
+EVALUATION = ModelEvaluation(
+    characters=99,
+    skipped=0,
+    window=256,
+    carried=Score(1.5, 1.5 / math.log(2), math.exp(1.5)),
+    windows=Score(1.6, 1.6 / math.log(2), math.exp(1.6)),
+    by_position=[GroupLoss("1", 1, 2.9, 0.02), GroupLoss("2", 1, 2.0, 0.01)],
+    by_kind=[GroupLoss("lower-case letter", 80, 1.6, 0.86), GroupLoss("space", 19, 1.1, 0.14)],
+    costliest=[GroupLoss("o", 10, 3.0, 0.2)],
+    model="best",
+    model_sha256="0" * 64,
+    text=None,
 )
 # A picture of one pixel.
 PNG = bytes.fromhex(
@@ -132,6 +148,7 @@ def make_result(folder: Path) -> Path:
     text = "the brown\nfôx quick " * 20
     artifacts.TEXT.write_bytes(folder / "synthesize", text.encode())
     artifacts.QUALITY.write(folder / "synthesize", Quality(len(text), 18, 80, 4, 0.875, 12))
+    artifacts.EVALUATION.write(folder / "evaluate", EVALUATION)
     for figure in artifacts.FIGURES.values():
         figure.write_bytes(folder / "plot", PNG)
     artifacts.REPORT.write_bytes(folder / "plot", b"<!doctype html><title>report</title><p>All of it.</p>")

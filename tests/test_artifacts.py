@@ -29,7 +29,7 @@ from charloom.core.common.records import (
     TrainingWarning,
     WorstEntry,
 )
-from tests.results import named_artifacts, seal
+from tests.results import EVALUATION, named_artifacts, seal
 
 ROW = HistoryRow(step=100, epoch=1, loss=0.1, smooth_loss=float("inf"), validation_nats_per_char=None)
 ERRORS = {"W": TensorErrors(1e-9, 2e-8, 3e-9, 16, 1, WorstEntry((0, 3), 0.5, 0.25))}
@@ -45,6 +45,7 @@ VALUES: dict[Artifact, Any] = {
     artifacts.METRICS: TrainingMetrics(200, 1, 60.0, 61.5, 2.4, 3.5, None, None, None, None, "steps"),
     artifacts.TEXT: "one\r\ntwo\u2028 é\n",
     artifacts.QUALITY: Quality(100, 20, 18, 12, 0.5, 7),
+    artifacts.EVALUATION: EVALUATION,
     artifacts.RESULT: Result("ab12", {"train/model.npz": "cd34"}),
 }
 every_file = pytest.mark.parametrize("file", VALUES, ids=lambda file: file.name)

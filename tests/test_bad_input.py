@@ -251,6 +251,7 @@ def test_a_stage_finds_the_project_from_a_folder_within_it(project: Project) -> 
         ("gradcheck", DATA, "prepare/vocabulary.json is missing; run the prepare stage first"),
         ("train", DATA, "prepare/vocabulary.json is missing; run the prepare stage first"),
         ("synthesize", STATE, "train/best.npz; run the train stage first"),
+        ("evaluate", STATE, "train/best.npz; run the train stage first"),
         ("plot", STATE, "prepare/parameters.json is missing; run the"),
         ("track", STATE, "prepare/summary.json is missing; run the"),
     ],
@@ -433,7 +434,7 @@ def test_a_work_folder_in_use_is_refused_and_left_alone(killed: Project, uninter
     assert killed.hashes() == uninterrupted
 
 
-@pytest.mark.parametrize("stage", ["prepare", "gradcheck", "train", "synthesize"])
+@pytest.mark.parametrize("stage", ["prepare", "gradcheck", "train", "synthesize", "evaluate"])
 def test_a_file_in_the_place_of_the_output_folder_is_kept_and_named(trained: Project, stage: str) -> None:
     (trained.root / "blocked").write_text("mine", encoding="utf-8")
     before = trained.files()
@@ -450,7 +451,7 @@ def test_a_file_in_the_place_of_the_work_folder_is_kept_and_named(prepared: Proj
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write into a read-only folder")
-@pytest.mark.parametrize("stage", ["prepare", "train", "synthesize"])
+@pytest.mark.parametrize("stage", ["prepare", "train", "synthesize", "evaluate"])
 def test_a_read_only_folder_is_named(trained: Project, stage: str) -> None:
     folder = trained.root / "read-only"
     folder.mkdir(mode=0o555)

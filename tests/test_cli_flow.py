@@ -13,12 +13,13 @@ import charloom
 from tests.project import CHARACTERS, RESULTS, Ended, Project, end
 
 SMOKE = ("preset=smoke", "gradcheck.hidden_size=8", "gradcheck.workers=1")
-STAGES = ("prepare", "gradcheck", "train", "synthesize")
+STAGES = ("prepare", "gradcheck", "train", "synthesize", "evaluate")
 FILES = {
     "prepare": ("ids.npy", "parameters.json", "summary.json", "vocabulary.json"),
     "gradcheck": ("errors.csv", "errors.json", "parameters.json", "step_sweep.csv"),
     "train": (*RESULTS, "parameters.json"),
     "synthesize": ("metrics.json", "parameters.json", "sample.txt"),
+    "evaluate": ("metrics.json", "parameters.json"),
 }
 DATA, GRADIENT = 3, 6
 

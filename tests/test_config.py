@@ -147,6 +147,7 @@ AT_LEAST_ONE = (
     "gradcheck.batch_size",
     "gradcheck.workers",
     "synthesize.streams",
+    "evaluate.window",
 )
 POSITIVE = {
     "model.init_scale": "1e-12",
@@ -180,15 +181,18 @@ NAMES = {
     "optimizer.name": "adagrad, rmsprop, adam, sgd",
     "optimizer.schedule": "constant, linear, cosine, steps",
     "gradcheck.mode": "auto, full, fast",
-    "synthesize.model": "last, best",
     "synthesize.on_unknown": "error, skip",
+    "evaluate.on_unknown": "error, skip",
     "tracking.mode": "sqlite, server, off",
 }
 TEXTS = (
     "data.path",
     "data.encoding",
+    "synthesize.model",
     "synthesize.prime",
     "synthesize.prime_file",
+    "evaluate.model",
+    "evaluate.path",
     "tracking.uri",
     "tracking.experiment",
     "inp",
@@ -203,12 +207,13 @@ OPTIONAL = {
     "train.stop_at_smooth_loss",
     "gradcheck.hidden_size",
     "synthesize.prime_file",
+    "evaluate.path",
     "tracking.uri",
 }
 NOT_INTEGERS = [(True, "true"), (1000.0, "1000.0"), ("1", "'1'")]
 NOT_NUMBERS = [(False, "false"), ("0.1", "'0.1'")]
 NOT_TEXTS = [(1.5, "1.5"), (True, "true"), (1984, "1984")]
-PATHS = ("data.path", "synthesize.prime_file", "inp", "out")
+PATHS = ("data.path", "synthesize.model", "synthesize.prime_file", "evaluate.model", "evaluate.path", "inp", "out")
 NAN, INF = math.nan, math.inf
 REFUSED: list[tuple[str, Any, str]] = [
     *((key, -1, "must be >= 0, got -1") for key in AT_LEAST_ZERO),
@@ -447,12 +452,12 @@ def test_the_schema_has_no_values_of_its_own() -> None:
     assert all(field.is_required() for field in (*fields, *Config.model_fields.values()))
 
 
-@pytest.mark.parametrize("stage", ["prepare", "train", "synthesize"])
+@pytest.mark.parametrize("stage", ["prepare", "train", "synthesize", "evaluate"])
 def test_a_stage_run_by_hand_without_a_folder_writes_nothing_under_artifacts(trained: Project, stage: str) -> None:
     before = trained.files("artifacts")
     ended = trained.try_stage(stage, "preset=smoke", "train.steps=50")
     assert ended.code == 0, ended.errors
     assert trained.files("artifacts") == before
     written = {Path(name).name for name in trained.files("outputs")}
-    expected = {"prepare": "ids.npy", "train": "model.npz", "synthesize": "sample.txt"}
+    expected = {"prepare": "ids.npy", "train": "model.npz", "synthesize": "sample.txt", "evaluate": "metrics.json"}
     assert expected[stage] in written

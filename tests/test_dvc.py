@@ -24,7 +24,7 @@ from tests.project import ROOT, Project, clean_environment
 if TYPE_CHECKING:
     pass
 
-STAGES = ["prepare", "gradcheck", "train", "synthesize", "plot", "track"]
+STAGES = ["prepare", "gradcheck", "train", "synthesize", "evaluate", "plot", "track"]
 SMALL = {"path": "data/small.txt", "hidden_size": "8", "steps": "200"}
 LONG = 20_000  # steps, of which some are left whenever a training is interrupted at its first checkpoints
 GATES = {"train": {"artifacts/gradcheck/errors.json"}}  # not read: no training before the check has passed
@@ -192,7 +192,7 @@ def test_a_remark_in_a_cell_runs_the_stages_that_use_it_and_no_more_where_their_
     project: Repository,
 ) -> None:
     remark(project, "core/cells")
-    assert project.repro() == ["gradcheck", "train", "synthesize"]
+    assert project.repro() == ["gradcheck", "train", "synthesize", "evaluate"]
 
 
 def remark(project: Repository, name: str) -> None:
@@ -354,7 +354,7 @@ def test_an_experiment_of_dvc_changes_one_value_in_params_yaml_and_is_recorded(p
     expected = yaml.safe_load(before)
     expected["train"]["steps"] = 150
     ran = project.dvc("exp", "run", "--name", "shorter", "--set-param", "train.steps=150")
-    assert stages_run(ran.stdout) == ["train", "synthesize", "plot", "track"]
+    assert stages_run(ran.stdout) == ["train", "synthesize", "evaluate", "plot", "track"]
     after = project.text("params.yaml")
     assert yaml.safe_load(after) == expected
     assert re.findall("#.*", after) == re.findall("#.*", before)
@@ -482,8 +482,8 @@ def test_the_init_files_that_no_stage_depends_on_hold_a_docstring_and_nothing_el
 @pytest.mark.parametrize(
     ("edited", "stages"),
     [
-        (["core/text"], {"prepare", "gradcheck", "train", "synthesize"}),
-        (["core/cells"], {"gradcheck", "train", "synthesize"}),
+        (["core/text"], {"prepare", "gradcheck", "train", "synthesize", "evaluate"}),
+        (["core/cells"], {"gradcheck", "train", "synthesize", "evaluate"}),
         (["core/gradcheck"], {"gradcheck"}),
         (["core/training"], {"train"}),
         (["adapters/plots"], {"plot"}),

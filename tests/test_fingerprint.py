@@ -19,7 +19,7 @@ def test_another_file_or_another_parameter_is_another_result(result: Path) -> No
     other = tracking.hash_result(result)
     assert other.result != first.result
     differing = {name for name in first.files if first.files[name] != other.files[name]}
-    assert differing == {"train/parameters.json", "synthesize/parameters.json"}
+    assert differing == {f"{stage}/parameters.json" for stage in ("train", "synthesize", "evaluate")}
     (result / "synthesize/sample.txt").write_text("other")
     seal(result)
     assert tracking.hash_result(result).result != other.result

@@ -53,6 +53,8 @@ def _assert_holds(client: "MlflowClient", run_id: str, config: Config, inp: Path
     assert [point.step for point in validation] == [10_000, 20_000, 30_000]
     assert run.data.metrics["train/epochs"] == 3
     assert run.data.metrics["synthesize/known_word_fraction"] == 0.875
+    assert run.data.metrics["evaluate/carried/nats_per_char"] == 1.5
+    assert run.data.metrics["evaluate/windows/nats_per_char"] == 1.6
     assert run.data.tags["charloom.train.stopped"] == "steps"
 
     assert set(_artifacts(client, run_id)) == {

@@ -75,7 +75,7 @@ def test_a_corpus_that_was_split_anew_after_the_training_is_found(result: Path) 
     ],
 )
 def test_parameters_that_are_none_of_this_version_are_named(result: Path, values: dict[str, Any], found: str) -> None:
-    for stage in ("gradcheck", "train", "synthesize"):
+    for stage in ("gradcheck", "train", "synthesize", "evaluate"):
         artifacts.PARAMETERS[stage].write(result / stage, artifacts.PARAMETERS[stage].read(result) | values)
         seal(result)
     with pytest.raises(StateError, match=re.escape(found)):

@@ -34,7 +34,7 @@ def difference(inp: Path) -> str:
 def test_a_whole_result_is_verified_with_its_fingerprint(whole: Path) -> None:
     fingerprint = json.loads((whole / "track/result.json").read_bytes())["result"]
     line = verify(whole)
-    assert "23 files of prepare, gradcheck, train, synthesize, plot, track are as they were written" in line
+    assert "25 files of prepare, gradcheck, train, synthesize, evaluate, plot, track are as they were written" in line
     assert line.endswith(f"; the result's fingerprint is {fingerprint}")
 
 
@@ -42,8 +42,8 @@ def test_without_the_track_stage_the_stages_are_verified_each_by_itself(whole: P
     shutil.rmtree(whole / "track")
     shutil.rmtree(whole / "plot")
     assert verify(whole).endswith(
-        "files of prepare, gradcheck, train, synthesize are as they were written; there is no track/result.json, "
-        "so they may be of different results"
+        "files of prepare, gradcheck, train, synthesize, evaluate are as they were written; there is no "
+        "track/result.json, so they may be of different results"
     )
 
 
@@ -93,7 +93,7 @@ def test_a_fingerprint_of_something_else_is_found(whole: Path) -> None:
 def test_a_folder_without_a_result_is_refused(workspace: Path) -> None:
     message = difference(workspace)
     assert message.startswith(
-        f"{workspace} has none of the folders prepare, gradcheck, train, synthesize, plot, track;"
+        f"{workspace} has none of the folders prepare, gradcheck, train, synthesize, evaluate, plot, track;"
     )
 
 

@@ -15,7 +15,6 @@ from charloom.core.common.errors import DataError, hint
 from charloom.core.network import Network
 from charloom.core.text import quality
 
-_FILES = {"last": artifacts.MODEL, "best": artifacts.BEST_MODEL}
 _SEPARATOR = "\n\n----\n\n"
 _MEASURED = 2_000_000  # characters of the training text that a written text is compared with
 
@@ -26,13 +25,11 @@ def run(config: Config, inp: Path, out: Path) -> None:
     prime = options.prime
     if options.prime_file:
         prime = corpus.read_text(Path(options.prime_file), encoding=data.encoding, newline=data.newline, key=key)
-    model, trained_on = models.load(inp / _FILES[options.model].name), corpus.load(inp)
+    model, _, description = models.choose(options.model, inp, key="synthesize.model")
+    sources = ["prepare", "train"] if models.from_training(options.model) else _compared_with(inp)
+    trained_on = corpus.load(inp) if sources else None
     _require_memory(model.network, options)
-    metrics = artifacts.METRICS.read(inp)
-    by = f"step {metrics.steps:,}, the last"
-    if options.model == "best" and metrics.best_step:
-        by = f"step {metrics.best_step:,}, with the lowest validation loss"
-    print(f"writing with the model of {by}", file=sys.stderr)
+    print(f"writing with {description}", file=sys.stderr)
     unreadable = "choose synthesize.prime from the training text's characters or set synthesize.on_unknown=skip"
     with blas_threads(1):  # another number rounds differently
         with hint(DataError, unreadable):
@@ -51,12 +48,17 @@ def run(config: Config, inp: Path, out: Path) -> None:
                 sys.stdout.write(piece)
     print()
 
-    training_text = trained_on.vocabulary.decode(trained_on.train_ids[:_MEASURED])
+    training_text = trained_on.vocabulary.decode(trained_on.train_ids[:_MEASURED]) if trained_on else ""
     with artifacts.TEXT.path(out).open(encoding="utf-8", newline="") as text:
         text.seek(len(prime.encode()))
         artifacts.QUALITY.write(out, quality(text.read(_MEASURED), training_text))
-    parameters.write("synthesize", config.stage_parameters("synthesize"), inp, out)
+    parameters.write("synthesize", config.stage_parameters("synthesize"), inp, out, sources)
     artifacts.seal("synthesize", out)
+
+
+def _compared_with(inp: Path) -> list[str]:
+    """The stages in `inp` that the text of another model is compared with: the training text, where there is one."""
+    return ["prepare"] if artifacts.SUMMARY.path(inp / "prepare").exists() else []
 
 
 def _require_memory(network: Network, options: SynthesizeConfig) -> None:

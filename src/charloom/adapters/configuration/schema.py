@@ -171,7 +171,7 @@ class GradcheckConfig(_Section):
 class SynthesizeConfig(_Section):
     """The text that is written at the end."""
 
-    model: Literal["last", "best"]
+    model: Path
     length: Natural
     streams: Size
     temperature: Annotated[float, Field(ge=0, le=1000)]
@@ -181,6 +181,15 @@ class SynthesizeConfig(_Section):
     prime_file: Annotated[Path | None, AfterValidator(_only_prompt)]
     on_unknown: Literal["error", "skip"]
     seed: Seed
+
+
+class EvaluateConfig(_Section):
+    """The text that the model is evaluated on, and how."""
+
+    model: Path
+    path: Path | None
+    window: Size
+    on_unknown: Literal["error", "skip"]
 
 
 class TrackingConfig(_Section):
@@ -202,6 +211,7 @@ class Parameters(_Section):
     train: TrainConfig
     gradcheck: GradcheckConfig
     synthesize: SynthesizeConfig
+    evaluate: EvaluateConfig
 
     def parameters(self) -> dict[str, Any]:
         """The parameters as nested plain values."""
@@ -231,6 +241,7 @@ STAGE_PARAMETERS = {
     "gradcheck": ("seed", "kernels", "model", "gradcheck"),
     "train": ("seed", "kernels", "model", "optimizer", "train"),
     "synthesize": ("kernels", "data.encoding", "data.newline", "synthesize"),
+    "evaluate": ("kernels", "data.encoding", "data.newline", "evaluate"),
 }
 
 SECTIONS: dict[str, type[_Section]] = {

@@ -34,13 +34,15 @@ METRICS = Json("train/metrics.json", records.TrainingMetrics)
 TEXT = Text("synthesize/sample.txt")
 QUALITY = Json("synthesize/metrics.json", records.Quality)
 
+EVALUATION = Json("evaluate/metrics.json", records.ModelEvaluation)
+
 FIGURES = {name: Artifact(f"plot/{name}.png") for name in ("loss", "gradcheck", "step_sweep", "samples")}
 REPORT = Artifact("plot/report.html")
 EXPLORER = Artifact("plot/explorer.html")
 
 PARAMETERS = {
     stage: Json(f"{stage}/parameters.json", records.ParameterValues)
-    for stage in ("prepare", "gradcheck", "train", "synthesize")
+    for stage in ("prepare", "gradcheck", "train", "synthesize", "evaluate")
 }
 
 RESULT = Json("track/result.json", records.Result)
@@ -50,6 +52,7 @@ ALL: tuple[Artifact, ...] = (
     *(ERRORS, ERROR_TABLE, STEP_SWEEP),
     *(MODEL, BEST_MODEL, HISTORY, SAMPLES, WARNINGS, METRICS),
     *(TEXT, QUALITY),
+    EVALUATION,
     *PARAMETERS.values(),
     *(*FIGURES.values(), REPORT, EXPLORER),
     RESULT,

@@ -1,13 +1,14 @@
 """A model as one file from which alone text can be sampled: named arrays, the network's sizes and the vocabulary."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
-from charloom.adapters.files import archive
+from charloom.adapters.files import archive, artifacts
 from charloom.adapters.files.formats import first_problem
 from charloom.core.cells import CELLS
 from charloom.core.common.errors import StateError
@@ -15,6 +16,7 @@ from charloom.core.common.types import Array
 from charloom.core.network import Model, Network
 from charloom.core.text import Vocabulary
 
+_TRAINED = {"last": artifacts.MODEL, "best": artifacts.BEST_MODEL}
 _ADVICE = "take another copy or train again"
 
 
@@ -36,6 +38,36 @@ def save(model: Model, path: Path) -> None:
     network = model.network
     values = {**network.sizes, "dtype": network.dtype.name, "vocabulary": model.vocabulary.characters}
     archive.save(path, "model", network.parameters, values)
+
+
+class Chosen(NamedTuple):
+    """A model that a configuration chooses, its file, and which it is, such as "the model of step 90, the last"."""
+
+    model: Model
+    path: Path
+    description: str
+
+
+def choose(choice: str, inp: Path, *, key: str) -> Chosen:
+    """The model "best" or "last" of the training in `inp`, or that in the file at the path `choice`.
+
+    Raises StateError as `load` does; errors name `key` as the key that gave the choice.
+    """
+    if not from_training(choice):
+        path = Path(choice)
+        if not os.path.lexists(path):
+            raise StateError(f"there is no file {path}; set {key} to best, last or the path of a model file")
+        return Chosen(load(path), path, f"the model in {path}")
+    path = inp / _TRAINED[choice].name
+    model, metrics = load(path), artifacts.METRICS.read(inp)
+    if choice == "best" and metrics.best_step:
+        return Chosen(model, path, f"the model of step {metrics.best_step:,}, with the lowest validation loss")
+    return Chosen(model, path, f"the model of step {metrics.steps:,}, the last")
+
+
+def from_training(choice: str) -> bool:
+    """Whether a choice of a model names one of a training, and no file."""
+    return choice in _TRAINED
 
 
 def load(path: str | Path) -> Model:

@@ -3,18 +3,28 @@
 A record of a result is made of these, whatever is configured by then. Knows no key.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from charloom.adapters.files import artifacts
 from charloom.core.common.errors import StateError
 from charloom.core.common.records import ParameterValues
 
-_SOURCES = {"prepare": (), "gradcheck": ("prepare",), "train": ("prepare",), "synthesize": ("prepare", "train")}
+_SOURCES: dict[str, tuple[str, ...]] = {
+    "prepare": (),
+    "gradcheck": ("prepare",),
+    "train": ("prepare",),
+    "synthesize": ("prepare", "train"),
+    "evaluate": ("prepare", "train"),
+}
 
 
-def write(stage: str, own: ParameterValues, inp: Path, out: Path) -> None:
-    """Write what a stage was made with: the parameters of the stages in `inp` that it read, and its `own`."""
-    read = [artifacts.PARAMETERS[source].read(inp) for source in _SOURCES[stage]]
+def write(stage: str, own: ParameterValues, inp: Path, out: Path, sources: Sequence[str] | None = None) -> None:
+    """Write what a stage was made with: the parameters of the stages in `inp` that it read, and its `own`.
+
+    `sources` are the stages that it read where these are not all that it can read.
+    """
+    read = [artifacts.PARAMETERS[source].read(inp) for source in (_SOURCES[stage] if sources is None else sources)]
     values = {key: value for parameters in (*read, own) for key, value in parameters.items()}
     artifacts.PARAMETERS[stage].write(out, values)
 

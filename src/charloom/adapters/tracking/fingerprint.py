@@ -22,6 +22,7 @@ _REQUIRED: tuple[Artifact, ...] = (
     artifacts.METRICS,
     artifacts.TEXT,
     artifacts.QUALITY,
+    artifacts.EVALUATION,
     *artifacts.PARAMETERS.values(),
 )
 _STAGES = tuple(stage for stage in artifacts.STAGES if stage != artifacts.RESULT.stage)

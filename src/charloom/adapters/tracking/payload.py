@@ -67,6 +67,9 @@ def read_payload(inp: Path, result: Result) -> Payload:
                 metrics.append((f"{stage}/{key}", float(value), 0))
             elif value is not None:
                 tags[f"charloom.{stage}.{key}"] = str(value)
+    evaluation = artifacts.EVALUATION.read(inp)
+    for protocol, score in {"carried": evaluation.carried, "windows": evaluation.windows}.items():
+        metrics += [(f"evaluate/{protocol}/{key}", value, 0) for key, value in vars(score).items()] if score else []
     if warnings := artifacts.WARNINGS.read(inp):
         tags["charloom.warnings"] = ", ".join(warning.kind for warning in warnings)
     smooth = f"smooth loss {history[-1].smooth_loss:.1f}" if history else "no steps"

@@ -27,6 +27,11 @@ _STREAMS = 16  # windows read side by side; more are hardly faster, and take mor
 _COSTLIEST = 20  # characters that are listed
 
 
+def evaluation_memory(network: Network) -> int:
+    """The bytes that an evaluation takes, beside the text, computed before they are allocated."""
+    return Network.memory(_PIECE, _STREAMS + 1, **network.sizes)
+
+
 def evaluate(network: Network, ids: Ids) -> float:
     """The mean loss of a text in nats per character, read once with carried state from a zero state.
 

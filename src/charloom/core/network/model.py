@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from charloom.core.common.errors import DataError, StateError
+from charloom.core.common.records import Evaluation
+from charloom.core.network.evaluation import evaluate_text
 from charloom.core.network.network import Network
 from charloom.core.network.sampling import read, sample
 from charloom.core.text import Vocabulary
@@ -54,13 +56,12 @@ class Model:
 
         Raises DataError for a prompt with such characters where `on_unknown` is "error".
         """
-        if on_unknown == "skip":
-            prime = "".join(character for character in prime if character in self.vocabulary.characters)
-        line_break = "\n" if "\n" in self.vocabulary.characters else self.vocabulary.characters[0]
         try:
-            ids = self.vocabulary.encode(prime or line_break)
+            ids = self.vocabulary.encode(prime, on_unknown)
         except DataError as error:
             raise DataError(f"the prompt has {error}") from None
+        if not len(ids):
+            ids = self.vocabulary.encode("\n" if "\n" in self.vocabulary.characters else self.vocabulary.characters[0])
         state = read(self.network, ids[:-1], self.network.zero_state(1))
         first, state = np.repeat(ids[-1:], streams), np.repeat(state, streams, axis=2)
         drawn = sample(self.network, first, state, rng=rng, temperature=temperature, top_k=top_k, top_p=top_p)
@@ -73,3 +74,19 @@ class Model:
         """
         drawn = self.characters(rng=np.random.default_rng(seed), streams=1, prime=prime, **options)
         return prime + "".join(islice(drawn, length))
+
+    def evaluate(self, text: str, *, window: int = 256, on_unknown: str = "error") -> Evaluation:
+        """How well the model predicts a text: with carried state and in windows, by position, kind and character.
+
+        `evaluate_text` says how. `on_unknown` "skip" leaves out characters that are not in the vocabulary, and the
+        record counts them. Raises DataError for a text with such characters otherwise, and for one of fewer than two.
+
+        >>> model = Model(Network(vocabulary_size=2, hidden_size=3, dtype="float64"), Vocabulary("ab"))
+        >>> model.evaluate("abba").carried
+        Score(nats_per_char=0.693..., bits_per_char=1.0, perplexity=2.0)
+        """
+        try:
+            ids = self.vocabulary.encode(text, on_unknown)
+        except DataError as error:
+            raise DataError(f"the text has {error}") from None
+        return evaluate_text(self.network, self.vocabulary, ids, window=window, skipped=len(text) - len(ids))

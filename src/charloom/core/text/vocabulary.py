@@ -50,14 +50,16 @@ class Vocabulary:
         table[known] = np.arange(len(self))
         return table
 
-    def encode(self, text: str) -> Ids:
+    def encode(self, text: str, on_unknown: str = "error") -> Ids:
         """The ids of the text's characters, shape (len(text),).
 
-        Raises DataError with a list of the unknown characters.
+        Raises DataError with a list of the unknown characters; where `on_unknown` is "skip", leaves them out instead.
         """
         table = self._ids_by_code_point
         ids = table[np.minimum(code_points(text), len(table) - 1)]
-        if (ids < 0).any():
+        if on_unknown == "skip":
+            ids = ids[ids >= 0]
+        elif (ids < 0).any():
             unknown = self.unknown(text)
             listed = ", ".join(map(repr, unknown[:10])) + (" …" if len(unknown) > 10 else "")
             raise DataError(f"{listed} not among the vocabulary's {len(self)} characters")
