@@ -15,7 +15,7 @@ import yaml
 
 from charloom.adapters import tracking
 from charloom.adapters.configuration import Config, TrackingConfig
-from charloom.adapters.files import artifacts, corpus, parameters
+from charloom.adapters.files import artifacts, corpus, parameters, snapshots
 from charloom.adapters.files.formats import CHECKSUMS, Artifact, write_checksums
 from charloom.core.common.records import (
     ErrorRow,
@@ -34,6 +34,7 @@ from charloom.core.common.records import (
     TrainingWarning,
     WorstEntry,
 )
+from charloom.core.network import Network
 from tests.project import ROOT, copy_configuration
 
 if TYPE_CHECKING:
@@ -212,6 +213,8 @@ def _train(out: Path) -> None:
         history.append(HistoryRow(100 * row, row // 90, smooth_loss + math.sin(row), smooth_loss, validation))
     artifacts.HISTORY.write(out, history)
     np.savez(artifacts.MODEL.path(out), W=np.eye(3))
+    network = Network(vocabulary_size=18, hidden_size=3, dtype=np.float64)
+    snapshots.save(artifacts.SNAPSHOTS.path(out), network.sizes, [1, 10_000], [network.parameters] * 2)
     steps = (1, 10_000, 20_000, 30_000)
     artifacts.WARNINGS.write(out, [TrainingWarning(20_000, "rising", "the loss has risen")])
     artifacts.SAMPLES.write(out, [Sample(step, 40.0, f"at {step}\nthe fôx\u2028quick") for step in steps])

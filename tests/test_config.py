@@ -125,6 +125,7 @@ AT_LEAST_ZERO = (
     "optimizer.warmup_steps",
     "train.validate_every",
     "train.sample_every",
+    "train.inspect_every",
     "train.sample_until",
     "train.sample_length",
     "train.final_sample_length",

@@ -174,6 +174,8 @@ def test_a_half_written_temporary_file_is_swept_up(prepared: Project) -> None:
         "checkpoint-000000000020.npz",
         "checkpoint-000000000040.npz",
         "history.jsonl",
+        "snapshot-000000000001.npz",
+        "snapshot-000000000010.npz",
     ]
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from charloom.adapters.command import environment_fault
 from charloom.adapters.configuration import load as load_config
-from charloom.adapters.files import archive, artifacts, corpus, models
+from charloom.adapters.files import archive, artifacts, corpus, models, snapshots
 from charloom.adapters.files.formats import Csv, Json, JsonLines, Text
 from charloom.adapters.files.work_folder import WorkFolder
 from charloom.core.common.errors import CharloomError
@@ -56,6 +56,11 @@ def _model(folder: Path) -> Any:
     return model.vocabulary, model.network.sizes, model.network.parameters.vector.tobytes()
 
 
+def _snapshots(folder: Path) -> Any:
+    found = snapshots.load(folder / "snapshots.npz")
+    return found.steps.tobytes(), {name: array.tobytes() for name, array in found.parameters.items()}
+
+
 def _resumed(folder: Path) -> Any:
     with redirect_stderr(io.StringIO()), WorkFolder(folder, FINGERPRINT) as work:
         saved = work.resume()
@@ -69,7 +74,11 @@ def _corpus(folder: Path) -> Any:
 
 
 WORK = f".charloom/{FINGERPRINT}"
-ARCHIVES = (Target("model.npz", _model), Target(f"{WORK}/checkpoint-{2:012d}.npz", _resumed))
+ARCHIVES = (
+    Target("model.npz", _model),
+    Target("snapshots.npz", _snapshots),
+    Target(f"{WORK}/checkpoint-{2:012d}.npz", _resumed),
+)
 TARGETS = (
     *ARCHIVES,
     Target(f"{WORK}/history.jsonl", _resumed),
@@ -93,6 +102,7 @@ def _originals() -> dict[str, bytes]:
         network = Network(vocabulary_size=3, hidden_size=4, cell="gru", dtype=np.float64)
         network.initialize(0.5, rng=np.random.default_rng(1))
         models.save(Model(network, Vocabulary("abc")), root / "model.npz")
+        snapshots.save(root / "snapshots.npz", network.sizes, [1, 2], [network.parameters] * 2)
         with WorkFolder(root, FINGERPRINT) as work:
             for step in (1, 2):
                 work.append({"step": step, "loss": 1 / 3 + step, "sample": "é"})

@@ -13,7 +13,7 @@ from subprocess import Popen
 from tempfile import TemporaryDirectory
 from time import sleep
 
-from charloom.adapters.files import archive, artifacts, corpus, models
+from charloom.adapters.files import archive, artifacts, corpus, models, snapshots
 from tests.project import Project, end
 from tests.results import named_artifacts, seal
 from tests.results import prepare as prepare_text
@@ -22,7 +22,7 @@ from tests.torture.promise import Promise
 STATE = 4  # exit code
 SMALL = (
     *("preset=smoke", "model.hidden_size=8", "train.steps=200", "train.checkpoint_every=20", "train.log_every=5"),
-    *("train.validate_every=40", "train.sample_every=40"),
+    *("train.validate_every=40", "train.sample_every=40", "train.inspect_every=40"),
 )
 
 # train and synthesize in one process, which says on stdout when each phase begins and ends. Where its first argument n
@@ -74,6 +74,7 @@ _STAGES = """
         announce(recorder, "evaluate", "a validation")
         announce(recorder.Recorder, "_sample", "a sample")
         announce(WorkFolder, "save", "a save", writes=True)
+        announce(WorkFolder, "save_snapshot", "a snapshot", writes=True)
         announce(models, "save", "a model", writes=True)
         announce(recorder.Recorder, "write", "the results", writes=True)
         announce(WorkFolder, "discard", "the end", writes=True)
@@ -128,8 +129,9 @@ def state(checkpoint: Path) -> bytes:
 
 def assert_whole(project: Project) -> None:
     """Every file that stands at its final path, in the work folder and in the results folder, can be read."""
-    for checkpoint in project.checkpoints():
-        archive.load(checkpoint, "checkpoint")
+    for kind in ("checkpoint", "snapshot"):
+        for path in (project.root / ".charloom").glob(f"*/{kind}-*.npz"):
+            archive.load(path, kind)
     inp = seal(project.root / "artifacts")  # a stage that was killed has not come to that
     corpus.load(inp)
     for artifact in named_artifacts():
@@ -137,6 +139,8 @@ def assert_whole(project: Project) -> None:
             continue
         if artifact in (artifacts.MODEL, artifacts.BEST_MODEL):
             models.load(inp / artifact.name)
+        elif artifact == artifacts.SNAPSHOTS:
+            snapshots.load(inp / artifact.name)
         elif artifact != artifacts.IDS:
             artifact.read(inp)  # type: ignore[attr-defined]  # all but models and figures have it
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from charloom.adapters.configuration import Config, advice
-from charloom.adapters.files import artifacts
+from charloom.adapters.files import artifacts, snapshots
 from charloom.adapters.files.corpus import Corpus
 from charloom.adapters.files.work_folder import Row, WorkFolder
 from charloom.adapters.process import signals
@@ -19,6 +19,7 @@ from charloom.core.common.errors import StateError
 from charloom.core.common.records import HistoryRow, Sample, TrainingMetrics, TrainingWarning
 from charloom.core.network import evaluate, sample
 from charloom.core.training import Training
+from charloom.core.training.inspection import is_inspected, snapshot_limit, snapshot_steps
 
 _PIECE = 1 << 22  # characters counted at once
 _VALIDATION = "validation_nats_per_char"
@@ -38,6 +39,8 @@ class Recorder:
         self._training, self._text, self._work = training, text, work
         self._found = Row()  # of the step that is being recorded
         self._told = 0  # warnings
+        most = snapshot_limit(training.network.parameters.vector.size)
+        self._most_snapshots = most if most > 1 and self._options.inspect_every else 0
         self._validates = self._options.validate_every > 0 and len(text.validation_ids) > 1
 
     def resume(self) -> None:
@@ -84,6 +87,8 @@ class Recorder:
         if last:
             training.diagnostics.note_end(step)
         self._tell_warnings(progress)
+        if self._inspection_is_due(last):
+            self._keep_snapshot()
         if self._sample_is_due(last):
             found["sample"] = self._sample(last)
         if found or last or step == 1 or step % options.log_every == 0:
@@ -105,8 +110,16 @@ class Recorder:
         self._work.save(training.arrays(), values)
 
     def write(self, out: Path) -> None:
-        """Write the history, the samples, the warnings and the metrics into the stage's folder `out`."""
+        """Write the history, the samples, the snapshots, the warnings and the metrics into the stage's folder `out`.
+
+        Raises StateError where a snapshot in the work folder is damaged.
+        """
         rows, training = self._work.history, self._training
+        kept = {*self._snapshot_steps(), training.step}
+        steps = [step for step in self._work.snapshot_steps if step in kept]
+        snapshots.save(
+            artifacts.SNAPSHOTS.path(out), training.network.sizes, steps, map(self._work.load_snapshot, steps)
+        )
         history = [
             HistoryRow(row["step"], row["epoch"], row["loss"], row["smooth_loss"], row.get(_VALIDATION)) for row in rows
         ]
@@ -130,6 +143,25 @@ class Recorder:
             stopped=self.stopped,
         )
         artifacts.METRICS.write(out, metrics)
+
+    def _inspection_is_due(self, last: bool) -> bool:
+        every = self._options.inspect_every
+        return every > 0 and (last or is_inspected(self._training.step, every))
+
+    def _keep_snapshot(self) -> None:
+        """Keep the parameters, and no more of older ones than there is room for."""
+        step, params = self._training.step, self._training.network.parameters
+        if not self._most_snapshots:
+            return
+        self._work.save_snapshot(step, {name: array.astype(np.float32) for name, array in params.items()})
+        for older in {*self._work.snapshot_steps} - {*self._snapshot_steps(), step}:
+            self._work.remove_snapshot(older)
+
+    def _snapshot_steps(self) -> list[int]:
+        """The inspected steps to date whose parameters are kept; there is room for those of the last step, too."""
+        if not self._most_snapshots:
+            return []
+        return snapshot_steps(self._training.step, self._options.inspect_every, self._most_snapshots - 1)
 
     def _warnings(self) -> list[TrainingWarning]:
         """The warnings to date, with what to try."""

@@ -149,6 +149,7 @@ class TrainConfig(_Section):
     sample_until: Natural
     sample_length: Kept
     final_sample_length: Kept
+    inspect_every: Natural
     checkpoint_every: Count
     threads: Processors
     workers: Annotated[Processors, AfterValidator(_divides_batch_size)]

@@ -30,6 +30,7 @@ HISTORY = Csv("train/history.csv", records.HistoryRow)
 SAMPLES = JsonLines("train/samples.jsonl", records.Sample)
 WARNINGS = JsonLines("train/warnings.jsonl", records.TrainingWarning)
 METRICS = Json("train/metrics.json", records.TrainingMetrics)
+SNAPSHOTS = Artifact("train/snapshots.npz")
 
 TEXT = Text("synthesize/sample.txt")
 QUALITY = Json("synthesize/metrics.json", records.Quality)
@@ -50,7 +51,7 @@ RESULT = Json("track/result.json", records.Result)
 ALL: tuple[Artifact, ...] = (
     *(VOCABULARY, IDS, SUMMARY),
     *(ERRORS, ERROR_TABLE, STEP_SWEEP),
-    *(MODEL, BEST_MODEL, HISTORY, SAMPLES, WARNINGS, METRICS),
+    *(MODEL, BEST_MODEL, HISTORY, SAMPLES, WARNINGS, METRICS, SNAPSHOTS),
     *(TEXT, QUALITY),
     EVALUATION,
     *PARAMETERS.values(),

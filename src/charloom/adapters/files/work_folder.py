@@ -1,7 +1,7 @@
-"""The work folder of a training, `.charloom/<fingerprint>/`: its lock, its last two checkpoints and its history.
+"""The work folder of a training, `.charloom/<fingerprint>/`: its lock, its last two checkpoints, history and snapshots.
 
-Its content survives a kill at any moment: a checkpoint is whole or absent, and the history is on disk before the
-checkpoint that counts its rows. DVC does not manage this folder. Knows nothing about networks.
+Its content survives a kill at any moment: a checkpoint is whole or absent, and the history that it counts and the
+snapshots to date are on disk before it. DVC does not manage this folder. Knows nothing about networks.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from charloom.adapters.files import archive
 from charloom.adapters.files.formats import named_in_errors, replacing, to_json
-from charloom.core.common.errors import EnvironmentFault, StateError
+from charloom.core.common.errors import EnvironmentFault, StateError, hint
 from charloom.core.common.types import Array
 
 Row = dict[str, Any]  # what is kept of a step, as JSON
@@ -83,6 +83,24 @@ class WorkFolder:
         for old in self._checkpoints()[2:]:
             old.unlink()
 
+    def save_snapshot(self, step: int, arrays: Mapping[str, Array]) -> None:
+        """Write the arrays of a training step to a file of their own, which replaces one of the same step."""
+        archive.save(self._snapshot(step), "snapshot", arrays, {"step": step})
+
+    def load_snapshot(self, step: int) -> dict[str, Array]:
+        """The arrays of a training step in `snapshot_steps`. Raises StateError where they are damaged."""
+        with hint(StateError, f"or remove {self.path} to train from the start"):
+            return archive.load(self._snapshot(step), "snapshot")[0]
+
+    def remove_snapshot(self, step: int) -> None:
+        """Remove the arrays of a training step in `snapshot_steps`."""
+        self._snapshot(step).unlink()
+
+    @property
+    def snapshot_steps(self) -> list[int]:
+        """The training steps that have a snapshot, in rising order."""
+        return sorted(int(path.stem.removeprefix("snapshot-")) for path in self.path.glob("snapshot-*.npz"))
+
     @property
     def last_checkpoint(self) -> Path | None:
         """The newest checkpoint, damaged or not; None where there is none."""
@@ -111,6 +129,9 @@ class WorkFolder:
         for path in self._checkpoints():  # first: a kill must not leave checkpoints without their history
             path.unlink()
         shutil.rmtree(self.path)
+
+    def _snapshot(self, step: int) -> Path:
+        return self.path / f"snapshot-{step:012d}.npz"
 
     def _checkpoints(self) -> list[Path]:
         """Newest first."""
