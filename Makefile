@@ -44,8 +44,9 @@ repro: $(STAMP)
 	@python -m dvc repro $(ARGS)
 	@python docs/reference_figures.py
 
+# The tests of a file share what they prepare, so they stay in one process.
 test: $(STAMP)
-	@python -m pytest $(ARGS)
+	@python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS)
 
 torture: $(STAMP)
 	@python -m tests.torture $(ARGS)

@@ -245,7 +245,8 @@ BOUNDS = [
     for bound in ("minimum", "maximum")
     if bound in types[0] and key != "train.workers"  # which must also divide train.batch_size
 ]
-TAKEN: list[tuple[str, Any]] = [*BOUNDS, *((key, 0.999) for key in FRACTIONS), *((key, None) for key in OPTIONAL)]
+NULLS = [(key, None) for key in sorted(OPTIONAL)]
+TAKEN: list[tuple[str, Any]] = [*BOUNDS, *((key, 0.999) for key in FRACTIONS), *NULLS]
 
 
 def value_of(config: Config, key: str) -> Any:
