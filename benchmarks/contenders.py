@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.tasks import Task
 from charloom import textbook
-from charloom.adapters.command import start_worker
+from charloom.adapters.process.workers import start_worker
 from charloom.core.network.sampling import sample
 from charloom.core.training import WorkerPool
 from charloom.core.training.optimizers import OPTIMIZERS, Optimizer

@@ -462,11 +462,12 @@ def test_a_read_only_folder_is_named(trained: Project, stage: str) -> None:
 # The train stage with a learning rate that no configuration may have, the first argument.
 _BOLD = """
     import sys
+    from charloom.adapters import trainings
     from charloom.adapters.command import stage_main
     from charloom.stages import train
 
     rate = float(sys.argv.pop(1))
-    train._learning_rate = lambda options, step, progress: rate
+    trainings._learning_rate = lambda options, step, progress: rate
     stage_main(train.run)
 """
 

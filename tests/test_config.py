@@ -192,6 +192,7 @@ TEXTS = (
     "synthesize.model",
     "synthesize.prime",
     "synthesize.prime_file",
+    "train.init_from",
     "evaluate.model",
     "evaluate.path",
     "tracking.uri",
@@ -208,13 +209,14 @@ OPTIONAL = {
     "train.stop_at_smooth_loss",
     "gradcheck.hidden_size",
     "synthesize.prime_file",
+    "train.init_from",
     "evaluate.path",
     "tracking.uri",
 }
 NOT_INTEGERS = [(True, "true"), (1000.0, "1000.0"), ("1", "'1'")]
 NOT_NUMBERS = [(False, "false"), ("0.1", "'0.1'")]
 NOT_TEXTS = [(1.5, "1.5"), (True, "true"), (1984, "1984")]
-PATHS = ("data.path", "synthesize.model", "synthesize.prime_file", "evaluate.model", "evaluate.path", "inp", "out")
+PATHS = ("data.path", "synthesize.model", "synthesize.prime_file", "train.init_from", "evaluate.model", "evaluate.path", "inp", "out")
 NAN, INF = math.nan, math.inf
 REFUSED: list[tuple[str, Any, str]] = [
     *((key, -1, "must be >= 0, got -1") for key in AT_LEAST_ZERO),

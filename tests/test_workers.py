@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import pytest
 
-from charloom.adapters.command import start_worker
+from charloom.adapters.process.workers import start_worker
 from charloom.core.cells import CELLS
 from charloom.core.common.errors import EnvironmentFault
 from charloom.core.network import Dropout, Network

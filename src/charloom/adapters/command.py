@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -18,18 +17,17 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from pathlib import Path
 from typing import Any, NoReturn, TextIO, cast
 
-import numpy as np
 import psutil
 from threadpoolctl import threadpool_limits
 
 from charloom.adapters.configuration import Config, load
 from charloom.adapters.process import kernels, signals
 from charloom.adapters.process.signals import Interrupted
+from charloom.adapters.process.workers import start_worker
 from charloom.core.common.errors import CharloomError, EnvironmentFault
 from charloom.core.common.formatting import in_one_line, visible
 
 _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
-WORKER_MEMORY = 50 << 20  # bytes of a worker process before its work, for Python and NumPy
 _HELP = """Arguments are keys of params.yaml with their values, such as model.hidden_size=200, and preset=smoke,
 inp=<folder whose stage folders are read; default artifacts>, out=<folder that is written; default a new one>."""
 
@@ -104,20 +102,6 @@ def require_memory(needed: int, purpose: str, advice: str) -> None:
 
 
 blas_threads = threadpool_limits  # a context in which BLAS takes this number of threads
-
-
-def start_worker(threads: int = 1) -> None:
-    """Set up a worker process: BLAS takes `threads` threads, and the process ends when its parent has ended."""
-    threadpool_limits(threads)
-    np.seterr(all="ignore")  # the parent checks that the results are finite
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)  # whatever the main thread waits for
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 class _Visible:

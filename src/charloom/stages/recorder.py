@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from charloom.adapters import trainings
 from charloom.adapters.configuration import Config, advice
 from charloom.adapters.files import artifacts, snapshots
 from charloom.adapters.files.corpus import Corpus
@@ -54,21 +55,8 @@ class Recorder:
 
     @property
     def stopped(self) -> str | None:
-        """Why the training is at its end: "steps", "smooth_loss", "patience" or "max_seconds"; None where it is not.
-
-        A training makes one update at least, however little time it has.
-        """
-        options, training = self._options, self._training
-        if training.step == 0:
-            return None
-        bound = options.stop_at_smooth_loss
-        if training.step >= options.steps:
-            return "steps"
-        if bound is not None and training.smooth_loss <= bound:
-            return "smooth_loss"
-        if options.patience and training.validations_since_best >= options.patience:
-            return "patience"
-        return "max_seconds" if training.progress >= 1 else None
+        """Why the training is at its end; None where it is not."""
+        return trainings.stopped(self._training, self._options)
 
     def record(self, progress: Progress) -> bool:
         """Do what is due after an update, and tell whether it was the last one.
@@ -109,10 +97,11 @@ class Recorder:
         values = {**training.values(), "sample_rng": self._rng.bit_generator.state, "found": self._found}
         self._work.save(training.arrays(), values)
 
-    def write(self, out: Path) -> None:
+    def write(self, out: Path, initial_sha256: str | None) -> None:
         """Write the history, the samples, the snapshots, the warnings and the metrics into the stage's folder `out`.
 
-        Raises StateError where a snapshot in the work folder is damaged.
+        `initial_sha256` is the hash of the model that the training started from. Raises StateError where a snapshot in
+        the work folder is damaged.
         """
         rows, training = self._work.history, self._training
         kept = {*self._snapshot_steps(), training.step}
@@ -141,6 +130,7 @@ class Recorder:
             best_step=training.best_step or None,
             best_validation_nats_per_char=training.best_validation if training.best_step else None,
             stopped=self.stopped,
+            initial_sha256=initial_sha256,
         )
         artifacts.METRICS.write(out, metrics)
 

@@ -4,21 +4,22 @@ import hashlib
 import json
 import sys
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from charloom.adapters import command
-from charloom.adapters.configuration import Config, OptimizerConfig, advice, project_root
+from charloom.adapters import command, trainings
+from charloom.adapters.configuration import Config, advice, project_root
 from charloom.adapters.files import archive, artifacts, corpus, models, parameters
+from charloom.adapters.files.formats import hash_file
 from charloom.adapters.files.work_folder import WorkFolder
 from charloom.adapters.process import signals
+from charloom.adapters.process.workers import WORKER_MEMORY
 from charloom.adapters.progress import Progress
-from charloom.core.common.errors import DataError, StateError, hint
-from charloom.core.network import Dropout, Model, Network
-from charloom.core.training import OPTIMIZERS, SCHEDULES, Optimizer, Training, WorkerPool, warm_up
+from charloom.core.common.errors import StateError, hint
+from charloom.core.network import Model, Network
+from charloom.core.training import Training
 from charloom.stages.recorder import Recorder
 
 
@@ -29,10 +30,12 @@ def run(config: Config, inp: Path, out: Path) -> None:
     after a signal.
     """
     text = corpus.load(inp)
-    weight_seed, sample_seed, dropout_seed = np.random.SeedSequence(config.seed).spawn(3)
-    network = _network(config, len(text.vocabulary))
-    network.initialize(config.model.init_scale, rng=np.random.default_rng(weight_seed))
-    training = _training(config, network, text, dropout_seed)
+    initial, initial_sha256 = _initial(config)
+    if initial:
+        text = corpus.encoded_with(initial.vocabulary, text)
+    _require_memory(config, len(text.vocabulary))
+    training = trainings.start(config, text.train_ids, len(text.vocabulary), initial and initial.network)
+    network = training.network
     if seconds := config.train.max_seconds:
         limit = f"the training ends after {seconds:g} s at the latest; how far it comes by then depends on the machine"
         print(f"{limit}: such a run is not reproducible bit for bit", file=sys.stderr)
@@ -40,10 +43,10 @@ def run(config: Config, inp: Path, out: Path) -> None:
     with (
         command.blas_threads(config.train.threads),
         np.errstate(all="ignore"),  # what is not finite is found, and said once
-        WorkFolder(project_root(), fingerprint(config, text)) as work,
+        WorkFolder(project_root(), fingerprint(config, text, initial_sha256)) as work,
         command.started(training.pool),
     ):
-        recorder = Recorder(config, training, text, work, rng=np.random.default_rng(sample_seed))
+        recorder = Recorder(config, training, text, work, rng=np.random.default_rng(trainings.seeds(config).samples))
         recorder.resume()
         try:
             _train(training, recorder, config.train.steps)
@@ -56,21 +59,31 @@ def run(config: Config, inp: Path, out: Path) -> None:
         if training.best_step:
             network.parameters.vector[:] = training.best
         models.save(Model(network, text.vocabulary), artifacts.BEST_MODEL.path(out))
-        recorder.write(out)
+        recorder.write(out, initial_sha256)
         parameters.write("train", config.stage_parameters("train"), inp, out)
         artifacts.seal("train", out)
         work.discard()
 
 
-def fingerprint(config: Config, text: corpus.Corpus) -> str:
+def fingerprint(config: Config, text: corpus.Corpus, initial_sha256: str | None = None) -> str:
     """A hash of everything that shapes the result of the training."""
     values = config.parameters()
     shaping: dict[str, Any] = {key: values[key] for key in ("seed", "kernels", "model", "optimizer", "train")}
     shaping["corpus"] = {key: value for key, value in asdict(text.summary).items() if key != "path"}
     shaping["corpus"] |= text.checksums
+    shaping["initial"] = initial_sha256
     shaping["format"] = archive.FORMATS["checkpoint"]
     sha256 = hashlib.sha256(json.dumps(shaping, sort_keys=True).encode())
     return sha256.hexdigest()[:16]
+
+
+def _initial(config: Config) -> tuple[Model | None, str | None]:
+    """The model that the training starts from, and the sha256 of its file; None where it starts anew."""
+    if config.train.init_from is None:
+        return None, None
+    path = Path(config.train.init_from)
+    with hint(StateError, "set train.init_from to a model file, or to null to start anew"):
+        return models.load(path), hash_file(path)
 
 
 def _train(training: Training, recorder: Recorder, steps: int) -> None:
@@ -88,42 +101,14 @@ def _train(training: Training, recorder: Recorder, steps: int) -> None:
             raise
 
 
-def _network(config: Config, vocabulary_size: int) -> Network:
+def _require_memory(config: Config, vocabulary_size: int) -> None:
     model, options = config.model, config.train
-    sizes = model.model_dump(include={"hidden_size", "cell", "layers", "dtype"}) | {"vocabulary_size": vocabulary_size}
     T, B = options.seq_length, options.batch_size
     lower = f"model.hidden_size ({model.hidden_size}), model.layers ({model.layers}), train.batch_size ({B})"
-    bytes_per_worker = Network.memory(T, B // options.workers, **sizes) + command.WORKER_MEMORY
+    sizes = trainings.network_sizes(model, vocabulary_size)
+    bytes_per_worker = Network.memory(T, B // options.workers, **sizes) + WORKER_MEMORY
     advice = f"lower {lower}, train.seq_length ({T}) or train.workers ({options.workers})"
     command.require_memory(options.workers * bytes_per_worker, "the training", advice)
-    return Network(**sizes)
-
-
-def _training(config: Config, network: Network, text: corpus.Corpus, dropout_seed: np.random.SeedSequence) -> Training:
-    model, options = config.model, config.train
-    dropout = Dropout(model.dropout_by_layer(), tuple(dropout_seed.generate_state(4).tolist()))
-    with hint(DataError, "give a longer text, or lower train.seq_length or train.batch_size"):
-        return Training(
-            network,
-            _optimizer(config.optimizer, network),
-            text.train_ids,
-            **options.model_dump(include={"seq_length", "batch_size", "smoothing", "steps", "max_seconds"}),
-            learning_rate=partial(_learning_rate, config.optimizer),
-            pool=WorkerPool(
-                network, dropout, workers=options.workers, initializer=partial(command.start_worker, options.threads)
-            ),
-        )
-
-
-def _optimizer(options: OptimizerConfig, network: Network) -> Optimizer:
-    rule = OPTIMIZERS[options.name]
-    keywords = options.model_dump(include={"learning_rate", "clip_value", "clip_norm", *rule.options})
-    return rule(network.parameters.vector.size, network.dtype, **keywords)
-
-
-def _learning_rate(options: OptimizerConfig, step: int, progress: float) -> float:
-    factor = SCHEDULES[options.schedule](progress, final_fraction=options.final_fraction, periods=options.periods)
-    return options.learning_rate * factor * warm_up(step, options.warmup_steps)
 
 
 if __name__ == "__main__":

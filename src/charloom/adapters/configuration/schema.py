@@ -153,6 +153,7 @@ class TrainConfig(_Section):
     checkpoint_every: Count
     threads: Processors
     workers: Annotated[Processors, AfterValidator(_divides_batch_size)]
+    init_from: Path | None
 
 
 class GradcheckConfig(_Section):

@@ -10,7 +10,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -118,6 +118,23 @@ def load(inp: Path) -> Corpus:
         raise DataError(f"the files in {folder} disagree: {problem}; run the prepare stage again")
     cut = summary.train_characters
     return Corpus(Vocabulary("".join(characters)), ids[:cut], ids[cut:], summary, checksums)
+
+
+def encoded_with(vocabulary: Vocabulary, text: Corpus) -> Corpus:
+    """The corpus with the ids of another vocabulary, which may have more characters.
+
+    Where they differ, the ids are copied into memory, one to four bytes for each character. Raises DataError with a
+    list of the characters of the corpus that the vocabulary lacks.
+    """
+    if vocabulary == text.vocabulary:
+        return text
+    try:
+        table = vocabulary.encode(text.vocabulary.characters)  # the new id of each old one
+    except DataError as error:
+        raise DataError(f"the corpus has {error}; give one without them, or train a new model") from None
+    return replace(
+        text, vocabulary=vocabulary, train_ids=table[text.train_ids], validation_ids=table[text.validation_ids]
+    )
 
 
 def _checksums(folder: Path) -> dict[str, str]:

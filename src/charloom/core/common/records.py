@@ -134,7 +134,10 @@ class TrainingWarning:
 
 @dataclass(frozen=True)
 class TrainingMetrics:
-    """How a training ended, and why it `stopped`: "steps", "smooth_loss", "patience" or "max_seconds"."""
+    """How a training ended, and why it `stopped`: "steps", "smooth_loss", "patience" or "max_seconds".
+
+    `initial_sha256` is the hash of the model file that it started from; None where it started anew.
+    """
 
     steps: int
     epochs: int
@@ -147,6 +150,7 @@ class TrainingMetrics:
     best_step: int | None
     best_validation_nats_per_char: float | None
     stopped: str | None
+    initial_sha256: str | None = None
 
 
 @dataclass(frozen=True)
