@@ -216,7 +216,16 @@ OPTIONAL = {
 NOT_INTEGERS = [(True, "true"), (1000.0, "1000.0"), ("1", "'1'")]
 NOT_NUMBERS = [(False, "false"), ("0.1", "'0.1'")]
 NOT_TEXTS = [(1.5, "1.5"), (True, "true"), (1984, "1984")]
-PATHS = ("data.path", "synthesize.model", "synthesize.prime_file", "train.init_from", "evaluate.model", "evaluate.path", "inp", "out")
+PATHS = (
+    "data.path",
+    "synthesize.model",
+    "synthesize.prime_file",
+    "train.init_from",
+    "evaluate.model",
+    "evaluate.path",
+    "inp",
+    "out",
+)
 NAN, INF = math.nan, math.inf
 REFUSED: list[tuple[str, Any, str]] = [
     *((key, -1, "must be >= 0, got -1") for key in AT_LEAST_ZERO),

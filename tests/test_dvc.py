@@ -482,8 +482,8 @@ def test_the_init_files_that_no_stage_depends_on_hold_a_docstring_and_nothing_el
 @pytest.mark.parametrize(
     ("edited", "stages"),
     [
-        (["core/text"], {"prepare", "gradcheck", "train", "synthesize", "evaluate"}),
-        (["core/cells"], {"gradcheck", "train", "synthesize", "evaluate"}),
+        (["core/text"], {"prepare", "gradcheck", "train", "synthesize", "evaluate", "plot"}),
+        (["core/cells"], {"gradcheck", "train", "synthesize", "evaluate", "plot"}),
         (["core/gradcheck"], {"gradcheck"}),
         (["core/training"], {"train"}),
         (["adapters/plots"], {"plot"}),

@@ -77,10 +77,10 @@ def stopped(training: Training, options: TrainConfig) -> str | None:
 def _require_same(network: Network, initial: Network) -> None:
     """Raise StateError with all in which the networks differ."""
     expected, found = network.sizes, initial.sizes
-    keys = [key for key in expected if found[key] != expected[key]]
-    if keys:
-        got = ", ".join(f"{key} {found[key]} in place of {expected[key]}" for key in keys)
-        raise StateError(f"the model to start from must have the network that is trained, got {got}")
+    if keys := [key for key in expected if found[key] != expected[key]]:
+        must = "the model of train.init_from must have the network that is configured"
+        got = ", ".join(f"model.{key}={found[key]} in place of {expected[key]}" for key in keys)
+        raise StateError(f"{must}, got {got}; give the configuration the model's values")
 
 
 def _optimizer(options: OptimizerConfig, network: Network) -> Optimizer:

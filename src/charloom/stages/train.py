@@ -34,7 +34,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
     if initial:
         text = corpus.encoded_with(initial.vocabulary, text)
     _require_memory(config, len(text.vocabulary))
-    training = trainings.start(config, text.train_ids, len(text.vocabulary), initial and initial.network)
+    training = trainings.start(config, text.train_ids, len(text.vocabulary), initial.network if initial else None)
     network = training.network
     if seconds := config.train.max_seconds:
         limit = f"the training ends after {seconds:g} s at the latest; how far it comes by then depends on the machine"
