@@ -1,7 +1,9 @@
 """The explorer: in Chromium, the page shows what Python computes, and it asks nobody for anything."""
 
+import html
 import json
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +17,8 @@ from charloom.adapters import explorer
 from charloom.core.common.types import Array
 from charloom.core.network import Model, Network
 from charloom.core.network.sampling import likeliest
-from charloom.core.text import Vocabulary
+from charloom.core.network.units import compare, vectors
+from charloom.core.text import Vocabulary, features
 from tests.project import ROOT
 from tests.results import CHROMIUM, browser_page
 
@@ -49,8 +52,16 @@ def make_model(cell: str, layers: int = 1, text: str = TEXT, hidden_size: int = 
     return Model(network, vocabulary)
 
 
-def make_page(model: Model, text: str = TEXT, **options: Any) -> bytes:
-    return explorer.page(model=model, corpus="corpus.txt", excerpt=text, **options)
+def make_page(model: Model, text: str = TEXT, **changes: Any) -> bytes:
+    options: dict[str, Any] = {
+        "step": 300,
+        "training_text": text,
+        "order": 4,
+        "ngram_losses": [],
+        "units": compare(model.network, model.vocabulary.encode(text), features(text)),
+        "snapshots": {},
+    }
+    return explorer.page(model=model, corpus="corpus.txt", excerpt=text, **(options | changes)).content
 
 
 @dataclass
@@ -69,8 +80,8 @@ class Browser:
         self.read()
 
     def read(self) -> None:
-        """Have the text read to its end."""
-        self.page.evaluate("() => { reading.advance(); show(); }")
+        """Have the text read and written to its end."""
+        self.page.evaluate("() => { reading.advance(); show(); write(Infinity); }")
 
     def value(self, expression: str) -> Any:
         """The value of an expression of the page's own scripts; typed arrays as lists."""
@@ -142,7 +153,7 @@ def test_the_surprise_on_the_page_is_the_loss_of_the_character(browser: Browser)
     assert shown in browser.page.locator("#chosen").inner_text()
     mean = f"{oracle.losses.mean() / np.log(2):.3f} bits"
     browser.page.get_by_label("bits", exact=True).check()
-    assert mean in browser.page.locator("#summary").inner_text()
+    assert mean in browser.page.locator("#detail").inner_text()
 
 
 @pytest.mark.parametrize(
@@ -204,6 +215,256 @@ def test_a_vocabulary_of_hostile_characters_is_shown_and_gives_no_orders(browser
     assert not re.search("[\0\x1b\x7f\x85\u2028\u202e\u2066\u200d\ufeff]", shown)
     browser.page.locator("#text").press_sequentially("a")  # control characters survive typing beside them
     assert browser.value("state.text") == text + "a"
+
+
+def gradients(model: Model, ids: Array, t: int) -> Array:
+    """∂L_t/∂x_s of the loss at the place t, for each s < t, (t, K), by Python's backward pass.
+
+    In a network whose vocabulary has a character of its own for each place, the column s of dU is da_s.
+    """
+    network, K = model.network.astype(np.float64), model.network.vocabulary_size
+    sizes = {**network.sizes, "vocabulary_size": K + t}
+    wide = Network(**sizes)
+    widened = {
+        "U": np.hstack([network.parameters["U"], network.parameters["U"][:, ids[:t]]]),
+        "V": np.vstack([network.parameters["V"], np.zeros((t, network.hidden_size))]),
+        "c": np.append(network.parameters["c"], np.full(t, -1e9)),  # predicted with probability 0
+    }
+    for name, array in wide.parameters.items():
+        array[...] = widened[name] if name in widened else network.parameters[name]
+    da = []
+    for length in (t, t - 1):  # the loss of the last character is what the longer window has more
+        wide.forward(np.arange(K, K + length)[:, None], ids[1 : length + 1, None], wide.zero_state(1))
+        da.append(wide.backward(np.arange(K, K + length)[:, None])["U"][:, K:].copy())
+    found: Array = (da[0] - da[1]).T @ network.parameters["U"]
+    return found
+
+
+@pytest.mark.parametrize(("cell", "layers"), NETWORKS)
+def test_the_gradients_of_a_loss_are_those_of_pythons_backward_pass(browser: Browser, cell: str, layers: int) -> None:
+    oracle, t = Oracle(make_model(cell, layers), TEXT), 60
+    browser.open(make_page(oracle.model), f"#lens=gradient&at={t}")
+    expected = gradients(oracle.model, oracle.ids, t)
+    np.testing.assert_allclose(browser.value(f"reading.gradients({t})"), expected, rtol=0, atol=1e-9)
+    lengths = np.sqrt((expected**2).sum(axis=1))
+    np.testing.assert_allclose(browser.value("gradients.norm"), lengths, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(
+        browser.value("gradients.signed"), expected[np.arange(t), oracle.ids[:t]], rtol=0, atol=1e-9
+    )
+    colours = browser.value("panel.elements.map((element) => Number(element.style.getPropertyValue('--v')))")
+    np.testing.assert_allclose(colours[:t], np.sqrt(lengths / lengths.max()), rtol=0, atol=6e-4)
+    assert not any(colours[t:])
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_units_and_gates_have_the_values_that_they_have_in_python(browser: Browser, cell: str) -> None:
+    oracle = Oracle(make_model(cell, 2), TEXT)
+    browser.open(make_page(oracle.model))
+    found = vectors(oracle.model.network, oracle.ids)
+    assert browser.value("reading.network.cell.vectors") == [name for layer, name in found if layer == 0]
+    for (layer, name), values in found.items():
+        browser.page.evaluate(f"() => update({{ lens: 'unit', unit: '{layer}.{name}.5' }})")
+        shown = browser.value("reading.characters.map((_, index) => unitValue(index))")
+        np.testing.assert_allclose(shown, values[:, 5], rtol=0, atol=1e-5, err_msg=name)
+
+
+def test_the_page_opens_with_the_unit_that_follows_a_feature_most_closely_and_says_how_closely(
+    browser: Browser,
+) -> None:
+    model = make_model("gru")
+    units = compare(model.network, model.vocabulary.encode(TEXT), features(TEXT))
+    browser.open(make_page(model, units=units), "#lens=unit")
+    best = units.ranked[0]
+    assert browser.value("state.unit") == f"{best.layer}.{best.vector}.{best.unit}"
+    detail = browser.page.locator("#detail").inner_text()
+    assert f"“{best.feature}” most closely: r = {best.correlation:.2f}".replace("-", "−") in detail
+    rows = [row.inner_text().split("\t") for row in browser.page.locator("#unit-features tr").all()]
+    expected = [
+        [unit.feature, f"{unit.vector} {unit.unit}", f"{unit.correlation:.2f}", f"{unit.chosen_by:.2f}"]
+        for unit in units.of_features
+    ]
+    assert rows == [[text.replace("-", "−") for text in row] for row in expected]
+    assert f"|r| = {units.by_chance:.2f}" in browser.page.locator("#unit-chance").inner_text()
+
+
+def drawn(browser: Browser, model: Model, prompt: Array, count: int, hold: tuple[int, int, float] | None) -> str:
+    """What Python writes after the prompt with the page's noise of seed 7, a unit of a layer's h held at a value."""
+    network, K = model.network.astype(np.float64), len(model.vocabulary)
+    noise = browser.value(f"((r) => Array.from({{length: {count}}}, () => gumbelNoise({K}, r)))(randomNumbers(7))")
+    state, ids = network.zero_state(1), []
+    for given in prompt:
+        o, state = network.logits(np.array([[given]]), state)
+    for G in np.array(noise):
+        kept = likeliest(o[0, 0], 0.8, 9, 0.9)
+        ids.append(int((kept + 0.8 * G).argmax()))
+        o, state = network.logits(np.array([[ids[-1]]]), state)
+        if hold:
+            state[hold[0], 0, 0, hold[1]] = hold[2]
+            o = (network.parameters["V"] @ state[-1, 0, 0] + network.parameters["c"])[None, None]
+    return model.vocabulary.decode(ids)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_a_held_unit_is_held_while_writing_with_the_same_random_numbers(browser: Browser, cell: str) -> None:
+    oracle = Oracle(make_model(cell), TEXT)
+    options = "temperature=0.8&top_k=9&top_p=0.9&seed=7&length=40&at=50"
+    browser.open(make_page(oracle.model), f"#{options}&unit=0.h.3&hold=0.95")
+    prompt = oracle.ids[:51]
+    written = [browser.page.locator(name).inner_text() for name in ("#written", "#written-held")]
+    expected = [drawn(browser, oracle.model, prompt, 40, hold) for hold in (None, (0, 3, 0.95))]
+    assert written == expected
+    assert expected[0] != expected[1]
+
+
+def test_the_same_seed_writes_the_same_text_and_another_another(browser: Browser) -> None:
+    content, texts = make_page(make_model("gru")), []
+    for seed in (1, 1, 2):
+        browser.open(content, f"#seed={seed}")
+        texts.append(browser.page.locator("#written").inner_text())
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_the_slider_changes_the_page_to_the_network_of_an_earlier_step(browser: Browser) -> None:
+    model, earlier = make_model("lstm"), make_model("lstm")
+    earlier.network.parameters.vector[:] *= 0.5
+    browser.open(make_page(model, snapshots={1: earlier.network.parameters, 300: model.network.parameters}))
+    late = browser.page.locator("#sample").inner_text()
+    browser.page.locator("#step").press("Home")
+    browser.read()
+    losses = Oracle(earlier, TEXT).losses
+    np.testing.assert_allclose(browser.value("reading.losses.slice(1)"), losses, rtol=0, atol=1e-5)
+    assert "step 1" in browser.page.locator("#step-value").inner_text()
+    assert f"{losses.mean() / np.log(2):.2f} bits" in browser.page.locator("#step-mean").inner_text()
+    assert browser.page.locator("#sample").inner_text() != late
+    browser.page.get_by_text("Back to the trained one").click()
+    browser.read()
+    assert browser.page.locator("#sample").inner_text() == late
+
+
+def test_the_bars_are_the_mean_surprise_of_the_text_at_every_step(browser: Browser) -> None:
+    model, earlier = make_model("rnn"), make_model("rnn")
+    earlier.network.parameters.vector[:] *= 0.5
+    browser.open(make_page(model, snapshots={1: earlier.network.parameters, 300: model.network.parameters}))
+    browser.page.wait_for_function("training.means.size === 2")
+    means = [Oracle(each, TEXT).losses.mean() for each in (earlier, model)]
+    np.testing.assert_allclose(browser.value("[...training.means.values()]"), means, rtol=0, atol=1e-5)
+
+
+def test_the_panel_is_operated_by_the_keyboard(browser: Browser) -> None:
+    browser.open(make_page(make_model("rnn")), "#at=200")
+    panel = browser.page.locator("#characters")
+    at = {"ArrowRight": 201, "ArrowLeft": 200, "PageDown": 300, "PageUp": 200, "Home": 0, "End": -1}
+    for key, expected in at.items():
+        panel.press(key)
+        assert browser.value("state.at") == expected, key
+    panel.press("ArrowUp")
+    up = browser.value("state.at")
+    assert TEXT[up + 1 :].count("\n") == TEXT.count("\n") - TEXT[:up].count("\n") >= 1
+    panel.press("ArrowDown")
+    assert browser.value("committed()") == len(TEXT) - 1
+    selected = browser.page.locator("#characters [aria-selected=true]")
+    assert selected.count() == 1
+    assert selected.get_attribute("id") == panel.get_attribute("aria-activedescendant")
+    assert "bits of surprise" in str(selected.get_attribute("aria-label"))
+    browser.page.locator("#candidates button").first.press("Enter")
+    assert len(browser.value("state.text")) == len(TEXT) + 1
+
+
+def test_a_link_leads_back_to_the_same_view(browser: Browser) -> None:
+    content = make_page(make_model("gru", 2))
+    browser.open(content)
+    browser.page.locator("#text").fill("so & the #+cat's ↵ 100%")
+    browser.page.get_by_label("a unit").check()
+    browser.page.locator("#unit-name").select_option("1.z")
+    browser.page.locator("#unit-number").fill("5")
+    browser.page.locator("#unit-number").press("Enter")
+    browser.page.get_by_label("Beside it").check()
+    browser.page.locator("#temperature").fill("0.65")
+    browser.page.locator("#seed").fill("77")
+    browser.page.get_by_label("nats", exact=True).check()
+    browser.page.locator("#characters").press("Home")
+    browser.read()
+    state, link = browser.value("state"), browser.page.locator("#link").get_attribute("href")
+    shown = browser.page.locator("main").inner_text()
+    assert state["unit"] == "1.z.5"
+    assert (state["hold"], state["seed"], state["at"], state["temperature"]) == ("0", 77, 0, 0.65)
+    assert browser.page.url.endswith(str(link))
+    browser.open(content, str(link))
+    assert browser.value("state") == state
+    assert browser.page.locator("main").inner_text() == shown.replace("Undo\n", "")
+
+
+def test_an_address_with_wrong_values_opens_the_page_as_it_is(browser: Browser) -> None:
+    browser.open(
+        make_page(make_model("rnn")),
+        "#lens=x&unit=9.q.-1&temperature=NaN&top_k=1.5&top_p=0&seed=-1&length=1e99&hold=a&step=7&at=x&__proto__=1&q=2",
+    )
+    assert browser.value("Object.entries(state).every(([key, value]) => value === defaults[key])")
+
+
+@pytest.mark.parametrize("how", ["srcdoc", "src"])
+def test_the_page_works_in_a_frame_that_may_run_scripts_and_nothing_else(browser: Browser, how: str) -> None:
+    content = make_page(make_model("gru"))
+    (browser.folder / "inner.html").write_bytes(content)
+    value = "inner.html" if how == "src" else html.escape(content.decode())
+    frame = f'<!DOCTYPE html><iframe sandbox="allow-scripts" width="1000" height="3000" {how}="{value}"></iframe>'
+    path = browser.folder / "outer.html"
+    path.write_text(frame, encoding="utf-8")
+    browser.page.goto(path.as_uri())
+    inside = browser.page.frame_locator("iframe")
+    inside.locator("#text").fill("the cat")
+    assert "bits of surprise" in inside.locator("#chosen").inner_text()
+    inside.get_by_label("gradient").check()
+    assert "99% of what the loss at “t” depends on" in inside.locator("#detail").inner_text()
+
+
+def test_a_page_of_the_default_size_is_below_5_mb_with_its_snapshots_and_says_of_nothing_that_it_is_left_out() -> None:
+    text = (ROOT / "data/corpus.txt").read_text(encoding="utf-8")
+    model = make_model("rnn", text=text, hidden_size=100)
+    snapshots = {step: model.network.parameters for step in range(16)}
+    made = explorer.page(
+        model=model,
+        step=16,
+        corpus="corpus.txt",
+        excerpt=text[:600],
+        training_text=text,
+        order=6,
+        ngram_losses=[],
+        units=compare(model.network, model.vocabulary.encode(text[:6000]), features(text[:6000])),
+        snapshots=snapshots,
+    )
+    assert len(made.content) < 5_000_000
+    assert made.notes == []
+
+
+def test_a_larger_network_is_rounded_to_float16_and_a_still_larger_one_left_out(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oracle = Oracle(make_model("gru"), TEXT)
+    size = oracle.model.network.parameters.vector.size
+    module = sys.modules["charloom.adapters.explorer.explorer"]
+    monkeypatch.setattr(module, "_NETWORK", 3 * size)
+    browser.open(make_page(oracle.model))
+    said = f"The network’s {size:,} weights are rounded to float16, so its figures are rounded too."
+    assert browser.page.locator("#notes").inner_text() == said
+    rounded = make_model("gru")
+    rounded.network.parameters.vector[:] = rounded.network.parameters.vector.astype(np.float16)
+    np.testing.assert_allclose(browser.value("reading.losses.slice(1)"), Oracle(rounded, TEXT).losses, atol=1e-5)
+    monkeypatch.setattr(module, "_NETWORK", 2 * size)
+    (browser.folder / "left_out.html").write_bytes(make_page(oracle.model))
+    browser.page.goto((browser.folder / "left_out.html").as_uri())
+    assert f"The network is left out: it has {size:,} weights" in browser.page.locator("main").inner_text()
+
+
+def test_snapshots_that_do_not_fit_are_thinned_out(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make_model("rnn")
+    size = model.network.parameters.vector.size
+    monkeypatch.setattr(sys.modules["charloom.adapters.explorer.explorer"], "_ALL", len(TEXT) + 6 * size + 8 * size)
+    browser.open(make_page(model, snapshots={step: model.network.parameters for step in range(10)}))
+    assert browser.value("training.steps") == [0, 4, 8, 300]
+    assert (
+        "Of the training’s 10 snapshots, 3 are here, rounded to float16." in browser.page.locator("#notes").inner_text()
+    )
 
 
 def test_the_same_network_gives_the_same_bytes() -> None:

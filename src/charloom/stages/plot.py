@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-from charloom.adapters import explorer, plots, report
+from charloom.adapters import plots, report
 from charloom.adapters.command import stage_main
 from charloom.adapters.configuration import Config, flatten, from_recorded
-from charloom.adapters.files import artifacts, corpus, models, parameters
+from charloom.adapters.files import artifacts, parameters
 from charloom.core.common.reference import REFERENCE
-
-EXCERPT = 600  # characters of the text that the explorer starts with
+from charloom.stages import exploration
 
 
 def run(config: Config, inp: Path, out: Path) -> None:
@@ -46,16 +45,8 @@ def run(config: Config, inp: Path, out: Path) -> None:
     for name, png in figures.items():
         artifacts.FIGURES[name].write_bytes(out, png)
     artifacts.REPORT.write_bytes(out, page.encode())
-    artifacts.EXPLORER.write_bytes(out, _explorer(inp))
+    artifacts.EXPLORER.write_bytes(out, exploration.page(inp, metrics))
     artifacts.seal("plot", out)
-
-
-def _explorer(inp: Path) -> bytes:
-    """The page on which the trained network reads the text that it was not trained on, where there is one."""
-    text, model = corpus.load(inp), models.load(inp / artifacts.BEST_MODEL.name)
-    unseen = text.validation_ids if len(text.validation_ids) else text.train_ids
-    excerpt = text.vocabulary.decode(unseen[:EXCERPT].tolist())
-    return explorer.page(model=model, corpus=Path(text.summary.path).name, excerpt=excerpt)
 
 
 if __name__ == "__main__":

@@ -4,80 +4,121 @@
 const byId = (id) => document.getElementById(id);
 const data = JSON.parse(byId("data").textContent);
 const vocabulary = Array.from(data.vocabulary);
-const reading = new Reading(decodeNetwork(data, data.parameters, data.dtype), vocabulary);
-const defaults = { ...DEFAULTS, text: data.excerpt };
+const training = new Training(data);
+const reading = new Reading(training.at(data.step), vocabulary);
+const PIECE = 10; // milliseconds of computing between two frames
+
+/** The choices and their values at the start; what differs from these is in the address. */
+const defaults = {
+  text: data.excerpt,
+  at: -1, // the index of the chosen character; -1: the last
+  lens: "surprise",
+  gradient: "norm",
+  measure: "bits",
+  unit: data.units.ranked.length ? unitKey(asUnit(data.units.ranked[0])) : "0.h.0",
+  temperature: 1,
+  top_k: 0,
+  top_p: 1,
+  seed: 1,
+  length: 300,
+  hold: "", // the value that the unit is held at while writing; empty: it is not
+  step: data.step,
+};
+const ALLOWED = {
+  at: (at) => Number.isInteger(at) && at >= -1,
+  lens: (lens) => Object.hasOwn(LENSES, lens),
+  gradient: (kind) => kind === "norm" || kind === "signed",
+  measure: (unit) => unit === "bits" || unit === "nats",
+  unit: isUnit,
+  temperature: (value) => value >= 0 && value <= 2,
+  top_k: (k) => Number.isInteger(k) && k >= 0 && k <= vocabulary.length,
+  top_p: (p) => p > 0 && p <= 1,
+  seed: (seed) => Number.isInteger(seed) && seed >= 0 && seed < 2 ** 32,
+  length: (length) => Number.isInteger(length) && length >= 1 && length <= 5000,
+  hold: (value) => value === "" || Number.isFinite(Number(value)),
+  step: (step) => training.steps.includes(step),
+};
 const state = { ...defaults };
-const PIECE = 12; // milliseconds of reading between two frames
 let pointed = null; // the character that the pointer is on, where it is on one
 let scheduled = 0;
+const undone = []; // the texts before the last changes by a button
 
 const panel = new CharacterPanel(byId("characters"), {
   onChoose: (index) => update({ at: index === reading.characters.length - 1 ? -1 : index }),
   onPoint: (index) => {
-    if (index !== pointed) {
-      pointed = index;
-      schedule();
-    }
+    if (index === pointed) return;
+    pointed = index;
+    show();
   },
 });
 const predictions = new Predictions(byId("candidates"), vocabulary, (id) => {
-  const before = reading.characters.slice(0, chosen() + 1);
-  update({ text: [...before, vocabulary[id]].join(""), at: -1 });
+  replaceText([...reading.characters.slice(0, committed() + 1), vocabulary[id]].join(""));
 });
+const picker = new UnitPicker(byId, (unit) => update({ unit, lens: "unit" }));
+const bars = new TrainingBars(byId("bars"), training.steps, (step) => update({ step }));
 
-/** The index of the character that all views are about; -1 in an empty text. */
-function chosen() {
+/** The index of the chosen character; -1 in an empty text. */
+function committed() {
   const last = reading.characters.length - 1;
-  return Math.min(pointed ?? (state.at < 0 ? last : state.at), last);
+  return state.at < 0 ? last : Math.min(state.at, last);
 }
+
+/** The index of the character that the views are about: the one under the pointer, or else the chosen one. */
+const looked = () => (pointed === null ? committed() : Math.min(pointed, reading.characters.length - 1));
 
 /** Change the state, and show it. */
 function update(changes) {
-  const before = state.text;
   Object.assign(state, changes);
-  if (state.text !== before || !reading.characters.length) reading.edit(Array.from(state.text));
   pointed = null;
+  const network = training.at(state.step);
+  if (reading.network !== network) reading.use(network);
+  reading.edit(Array.from(state.text));
   reading.advance(PIECE);
   show();
   schedule();
 }
 
-/** Read on, and show what is new, in the next frame and until all is read. */
+/** Set the text by a button; `undo` brings back the one before. */
+function replaceText(text) {
+  undone.push(state.text);
+  update({ text, at: -1 });
+}
+
+/** Compute in the next frames what is left: the text, then what is written, then the text at every step. */
 function schedule() {
   cancelAnimationFrame(scheduled);
   scheduled = requestAnimationFrame(() => {
-    const finished = reading.advance(PIECE);
-    show();
-    if (!finished) schedule();
+    const before = reading.steps.length, finished = reading.advance(PIECE);
+    if (reading.steps.length > before || state.lens === "ngram") show();
+    if (!finished || !write(PIECE)) return schedule();
+    const measured = training.measure(reading.characters, PIECE);
+    bars.show(training, state.step, Math.log(vocabulary.length));
+    if (!measured) schedule();
   });
 }
 
 /** A loss in the unit of the reader's choice. */
 function inUnit(nats, digits = 2) {
-  return state.measure === "bits" ? `${(nats / Math.LN2).toFixed(digits)} bits` : `${nats.toFixed(digits)} nats`;
+  const value = state.measure === "bits" ? nats / Math.LN2 : nats;
+  return `${value.toFixed(digits).replace("-", "−")} ${state.measure}`;
 }
-
-const LENSES = {
-  surprise: {
-    help: "The darker a character, the less the network expected it: its surprise is −log p, where p is the probability "
-      + "that the network gave it beforehand.",
-    colour: (index) => reading.loss(index) / Math.log(vocabulary.length) / 1.5,
-    legend: () => ["expected", `${inUnit(1.5 * Math.log(vocabulary.length), 1)} or more`, false],
-  },
-};
 
 /** All views of the state. */
 function show() {
-  const { characters } = reading, at = chosen(), lens = LENSES[state.lens];
+  const { characters } = reading, at = looked(), lens = LENSES[state.lens];
   showField(characters);
   panel.show(characters, (character) => reading.ids.has(character));
-  panel.colour((index) => lens.colour(index, at));
-  panel.select(at, `${named(characters[at] ?? "")}, ${said(at)}`);
-  byId("lens-help").textContent = lens.help;
+  lens.prepare?.(at);
+  panel.colour(lens.colour);
+  panel.select(at, `${named(characters[at] ?? "")}, ${said(at)}`, state.lens === "gradient" ? at : Infinity);
+  byId("lens-help").textContent = lens.help();
   showLegend(...lens.legend());
-  showChosen(at);
+  byId("detail").textContent = lens.detail(at);
+  showNext(at);
   showControls();
-  writeHash(toHash(state, defaults));
+  const hash = toHash(state, defaults);
+  byId("link").href = `#${hash}`;
+  writeHash(hash);
 }
 
 function showField(characters) {
@@ -85,7 +126,12 @@ function showField(characters) {
   if (field.value !== text) field.value = text;
   const unknown = [...new Set(characters.filter((character) => !reading.ids.has(character)))];
   const listed = unknown.slice(0, 10).map(named).join(", ") + (unknown.length > 10 ? " …" : "");
-  byId("unknown").textContent = unknown.length ? `The network does not know ${listed} and skips it.` : "";
+  setText("unknown", unknown.length ? `The network does not know ${listed} and skips it.` : "");
+}
+
+/** Change a text only where it differs: a screen reader says what is set. */
+function setText(id, text) {
+  if (byId(id).textContent !== text) byId(id).textContent = text;
 }
 
 function showLegend(low, high, both) {
@@ -101,14 +147,13 @@ function said(index) {
   return loss === loss ? `${inUnit(loss)} of surprise (p = ${Math.exp(-loss).toPrecision(3)})` : "nothing was read before it";
 }
 
-function showChosen(at) {
-  const now = reading.after(at + 1), mean = reading.meanLoss();
-  byId("summary").textContent = mean === mean ? `Mean surprise of the text: ${inUnit(mean, 3)} per character.` : "";
-  const character = reading.characters[at];
-  byId("chosen").textContent = character === undefined ? "At the start, after a line break" : `After ${named(character)}: ${said(at)}`;
+function showNext(at) {
+  const now = reading.after(at + 1), character = reading.characters[at];
+  setText("chosen", character === undefined ? "At the start, after a line break" : `After ${named(character)}: ${said(at)}`);
   if (!now) return; // not read yet
   const o = reading.network.outputs(now);
   predictions.show(o, distribution(o, state), reading.ids.get(reading.characters[at + 1]) ?? -1);
+  picker.show(state.lens === "unit" ? now : null);
 }
 
 const SLIDERS = {
@@ -116,6 +161,7 @@ const SLIDERS = {
   top_k: (value) => (value ? String(value) : "all"),
   top_p: (value) => (value < 1 ? value.toFixed(2) : "all"),
 };
+const RADIOS = ["lens", "measure", "gradient"];
 
 function showControls() {
   for (const [name, format] of Object.entries(SLIDERS)) {
@@ -123,32 +169,83 @@ function showControls() {
     byId(`${name}-value`).textContent = format(state[name]);
     byId(name).setAttribute("aria-valuetext", format(state[name]));
   }
-  for (const name of ["lens", "measure"]) {
+  for (const name of RADIOS) {
     for (const radio of document.getElementsByName(name)) radio.checked = radio.value === state[name];
   }
+  for (const element of document.querySelectorAll("[data-lens]")) element.hidden = element.dataset.lens !== state.lens;
+  byId("seed").value = state.seed;
+  byId("length").value = state.length;
+  byId("undo").hidden = !undone.length;
+  showHold();
+  showStep();
+}
+
+function showHold() {
+  const { name } = parseUnit(state.unit), isGate = "oifrz".includes(name), slider = byId("hold-value");
+  slider.min = isGate ? 0 : name in LIMITS ? -4 : -1;
+  slider.max = isGate ? 1 : name in LIMITS ? 4 : 1;
+  slider.value = state.hold === "" ? 0 : state.hold;
+  slider.disabled = state.hold === "";
+  byId("hold").checked = state.hold !== "";
+  byId("hold-unit").textContent = unitName(state.unit);
+  byId("hold-number").textContent = state.hold === "" ? "" : Number(state.hold).toFixed(2);
+}
+
+function showStep() {
+  const place = training.steps.indexOf(state.step), step = state.step.toLocaleString("en");
+  byId("step").max = training.steps.length - 1;
+  byId("step").value = place;
+  byId("step").setAttribute("aria-valuetext", `step ${step}`);
+  byId("step-value").textContent = `step ${step}`;
+  const mean = reading.meanLoss();
+  byId("step-mean").textContent = mean === mean ? `${inUnit(mean)} per character of the text above.` : "";
+  byId("earlier").hidden = state.step === data.step;
+  setText("earlier-step", `The network of step ${step}.`);
 }
 
 function listen() {
   byId("text").addEventListener("input", ({ target }) => {
     const characters = fromField(target.value, reading.ids);
     const caret = Array.from(target.value.slice(0, target.selectionEnd)).length;
-    update({ text: characters.join(""), at: caret < characters.length ? caret - 1 : -1 });
+    update({ text: characters.join(""), at: caret < characters.length ? Math.max(0, caret - 1) : -1 });
   });
-  byId("restore").addEventListener("click", () => update({ text: data.excerpt, at: -1 }));
-  byId("clear").addEventListener("click", () => update({ text: "", at: -1 }));
+  byId("restore").addEventListener("click", () => replaceText(data.excerpt));
+  byId("clear").addEventListener("click", () => replaceText(""));
+  byId("undo").addEventListener("click", () => update({ text: undone.pop(), at: -1 }));
+  byId("append").addEventListener("click", () => {
+    const written = drafts.get("free").draft.ids.map((id) => vocabulary[id]);
+    replaceText([...reading.characters.slice(0, committed() + 1), ...written].join(""));
+  });
+  byId("another").addEventListener("click", () => update({ seed: (state.seed + 1) % 2 ** 32 }));
+  byId("hold").addEventListener("change", ({ target }) => update({ hold: target.checked ? "0" : "" }));
+  byId("hold-value").addEventListener("input", ({ target }) => update({ hold: target.value }));
+  byId("step").addEventListener("input", ({ target }) => update({ step: training.steps[target.value] }));
+  byId("latest").addEventListener("click", () => update({ step: data.step }));
   byId("top_k").max = vocabulary.length;
-  for (const name of Object.keys(SLIDERS)) {
-    byId(name).addEventListener("input", ({ target }) => update({ [name]: Number(target.value) }));
+  for (const name of [...Object.keys(SLIDERS), "seed", "length"]) {
+    byId(name).addEventListener("input", ({ target }) => {
+      const value = Number(target.value);
+      if (target.value !== "" && ALLOWED[name](value)) update({ [name]: value });
+    });
   }
-  for (const name of ["lens", "measure"]) {
+  for (const name of RADIOS) {
     for (const radio of document.getElementsByName(name)) {
       radio.addEventListener("change", ({ target }) => update({ [name]: target.value }));
     }
   }
-  addEventListener("hashchange", () => update(fromHash(readHash(), defaults)));
+  addEventListener("hashchange", () => update(fromHash(readHash(), defaults, ALLOWED)));
 }
 
-byId("corpus").textContent = data.corpus;
-document.title = `charloom explorer: ${data.corpus}`;
+/** What does not change. */
+function introduce() {
+  document.title = `charloom explorer: ${data.corpus}`;
+  byId("corpus").textContent = data.corpus;
+  byId("facts").textContent = data.facts;
+  byId("snapshots").hidden = training.steps.length === 1;
+  byId("no-snapshots").hidden = training.steps.length > 1;
+  byId("notes").replaceChildren(...data.notes.map((note) => Object.assign(document.createElement("li"), { textContent: note })));
+}
+
+introduce();
 listen();
-update(fromHash(readHash(), defaults));
+update(fromHash(readHash(), defaults, ALLOWED));

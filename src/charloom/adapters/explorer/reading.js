@@ -16,6 +16,7 @@ class Reading {
     this.known = []; // the ids of the characters that the vocabulary has; the network does not see the others
     this.place = []; // of each character among the known ones; -1 for an unknown one
     this.steps = [network.start()]; // steps[n]: after n known characters
+    this.opening = network.step(this.steps[0], this.ids.get("\n") ?? 0); // an empty text starts as after a line break
     this.losses = []; // of the known characters, in nats; NaN for the first, which nothing was read before
   }
 
@@ -52,10 +53,10 @@ class Reading {
     return 0;
   }
 
-  /** The time step after `count` characters; undefined where it was not read yet. Before any, a line break is read. */
+  /** The time step after `count` characters; undefined where it was not read yet. */
   after(count) {
     const known = this.knownBefore(count);
-    return known ? this.steps[known] : this.network.step(this.steps[0], this.ids.get("\n") ?? 0);
+    return known ? this.steps[known] : this.opening;
   }
 
   /** The loss of the character at `index` in nats; NaN where there is none. */

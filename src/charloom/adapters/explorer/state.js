@@ -1,10 +1,7 @@
-// What the reader has chosen, and the address that leads back to it.
+// The state of the page in its address, so that a link leads back to what someone looked at.
 "use strict";
 
 const LONGEST_LINK = 2000; // characters of a text in an address
-
-/** The choices and their values at the start; those of the page's own network are set in main.js. */
-const DEFAULTS = { at: -1, lens: "surprise", measure: "bits", temperature: 1, top_k: 0, top_p: 1 };
 
 /** The state as the part of an address after #: what differs from the defaults. */
 function toHash(state, defaults) {
@@ -13,13 +10,13 @@ function toHash(state, defaults) {
   return new URLSearchParams(short.map(([key, value]) => [key, String(value)])).toString();
 }
 
-/** The state of such an address: the defaults where it names no value, or one of another kind. */
-function fromHash(hash, defaults) {
+/** The state of such an address: the defaults where it names no value, or one that is not `allowed`. */
+function fromHash(hash, defaults, allowed) {
   const state = { ...defaults };
   for (const [key, text] of new URLSearchParams(hash.replace(/^#/, ""))) {
     if (!Object.hasOwn(defaults, key)) continue;
     const value = typeof defaults[key] === "number" ? Number(text) : text;
-    if (value === value && value !== Infinity && value !== -Infinity) state[key] = value;
+    if (allowed[key]?.(value) ?? true) state[key] = value;
   }
   return state;
 }

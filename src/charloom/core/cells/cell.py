@@ -100,6 +100,10 @@ class Cell(ABC, Generic[TimeStep]):
         """Make `state` (states, B, m) the one at the index t."""
         self.h[t] = state[0]
 
+    def vectors(self) -> dict[str, Array]:
+        """The states and gates of the window's time steps by their names in the equations, views (T, B, m)."""
+        return {"h": self.h[1:]}
+
     def last_state(self) -> Array:
         """The state after the window, (states, B, m), a copy."""
         return self.h[-1:].copy()

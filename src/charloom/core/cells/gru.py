@@ -71,6 +71,9 @@ class GRU(Cell[GRUStep]):
     def time_step(self, t: int, before: int) -> GRUStep:
         return GRUStep(self, t, before)
 
+    def vectors(self) -> dict[str, Array]:
+        return super().vectors() | dict(zip("rzn", self.activations.swapaxes(0, 1), strict=True))
+
     def step(self, params: Params, t: GRUStep) -> None:
         add, multiply = np.add, np.multiply
         sigmoid(add(t.product_rz, t.projection_rz, t.rz))

@@ -76,6 +76,9 @@ class LSTM(Cell[LSTMStep]):
     def set_state(self, t: int, state: Array) -> None:
         self.h[t], self.c[t] = state
 
+    def vectors(self) -> dict[str, Array]:
+        return super().vectors() | {"c": self.c[1:]} | dict(zip("oifg", self.activations.swapaxes(0, 1), strict=True))
+
     def last_state(self) -> Array:
         return np.stack([self.h[-1], self.c[-1]])
 

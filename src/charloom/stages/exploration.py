@@ -1,0 +1,52 @@
+"""What the plot stage puts on the explorer's page: the trained network, and what is known of its units."""
+
+import sys
+from pathlib import Path
+
+from charloom.adapters import explorer
+from charloom.adapters.command import blas_threads
+from charloom.adapters.files import artifacts, corpus, models
+from charloom.core.common.records import TrainingMetrics
+from charloom.core.network.units import compare
+from charloom.core.text import features
+
+_EXCERPT = 600  # characters of the text that the page starts with
+_COMPARED = 6_000  # characters that the units are compared with features on
+_ORDER = 6  # of the n-gram model
+
+
+def page(inp: Path, metrics: TrainingMetrics) -> bytes:
+    """The page of the network with the lowest validation loss; what is left out of it is said on the terminal, too.
+
+    It reads the validation text, which the network was not trained on, or the training text where there is no other.
+    Raises StateError or DataError where a file of another stage is missing or damaged.
+    """
+    text, model = corpus.load(inp), models.load(inp / artifacts.BEST_MODEL.name)
+    ids = text.validation_ids if len(text.validation_ids) else text.train_ids
+    decode = text.vocabulary.decode
+    with blas_threads(1):  # another number rounds differently
+        units = compare(model.network, ids[:_COMPARED], features(decode(ids[:_COMPARED])))
+    made = explorer.page(
+        model=model,
+        step=metrics.best_step or metrics.steps,
+        corpus=Path(text.summary.path).name,
+        excerpt=_excerpt(decode(ids[: 3 * _EXCERPT])),
+        training_text=decode(text.train_ids) if len(text.train_ids) <= explorer.LONGEST_TRAINING_TEXT else None,
+        order=_ORDER,
+        ngram_losses=(),
+        units=units,
+        snapshots={},
+    )
+    for note in made.notes:
+        print(f"the explorer: {note}", file=sys.stderr)
+    return made.content
+
+
+def _excerpt(text: str) -> str:
+    r"""The beginning of a text; of its first whole paragraph, where that begins soon enough.
+
+    >>> _excerpt("of a sentence.\n\nA new one")
+    'A new one'
+    """
+    _, _, after = text.partition("\n\n")
+    return (after if len(after) >= min(_EXCERPT, len(text) // 3) else text)[:_EXCERPT]
