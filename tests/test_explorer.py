@@ -281,7 +281,7 @@ def test_the_page_opens_with_the_unit_that_follows_a_feature_most_closely_and_sa
     rows = [row.inner_text().split("\t") for row in browser.page.locator("#unit-features tr").all()]
     expected = [
         [unit.feature, f"{unit.vector} {unit.unit}", f"{unit.correlation:.2f}", f"{unit.chosen_by:.2f}"]
-        for unit in units.of_features
+        for unit in units.by_feature
     ]
     assert rows == [[text.replace("-", "−") for text in row] for row in expected]
     assert f"|r| = {units.by_chance:.2f}" in browser.page.locator("#unit-chance").inner_text()

@@ -24,7 +24,7 @@ from matplotlib.transforms import Bbox
 
 from charloom.adapters import plots, report
 from charloom.adapters.configuration import Config, flatten, load
-from charloom.adapters.files import artifacts, models
+from charloom.adapters.files import artifacts, models, snapshots
 from charloom.core.common.errors import StateError
 from charloom.core.common.records import (
     GradientErrors,
@@ -175,6 +175,7 @@ def results(folder: Path, made_with: Config | None = None) -> Path:
     artifacts.WARNINGS.write(folder / "train", [])
     artifacts.METRICS.write(folder / "train", METRICS)
     models.save(Model(network, vocabulary), artifacts.BEST_MODEL.path(folder / "train"))
+    snapshots.save(artifacts.SNAPSHOTS.path(folder / "train"), network.sizes, [1], [network.parameters])
     artifacts.TEXT.write_bytes(folder / "synthesize", b"\n" + WORDS.encode() * 4)
     artifacts.QUALITY.write(folder / "synthesize", QUALITY)
     return seal(folder)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from charloom.adapters import explorer
 from charloom.adapters.command import blas_threads
-from charloom.adapters.files import artifacts, corpus, models
+from charloom.adapters.files import artifacts, corpus, models, snapshots
 from charloom.core.common.records import TrainingMetrics
 from charloom.core.network.units import compare
 from charloom.core.text import features
@@ -23,7 +23,7 @@ def page(inp: Path, metrics: TrainingMetrics) -> bytes:
     """
     text, model = corpus.load(inp), models.load(inp / artifacts.BEST_MODEL.name)
     ids = text.validation_ids if len(text.validation_ids) else text.train_ids
-    decode = text.vocabulary.decode
+    decode, kept = text.vocabulary.decode, snapshots.load(inp / artifacts.SNAPSHOTS.name)
     with blas_threads(1):  # another number rounds differently
         units = compare(model.network, ids[:_COMPARED], features(decode(ids[:_COMPARED])))
     made = explorer.page(
@@ -35,7 +35,10 @@ def page(inp: Path, metrics: TrainingMetrics) -> bytes:
         order=_ORDER,
         ngram_losses=(),
         units=units,
-        snapshots={},
+        snapshots={
+            int(step): {name: array[place] for name, array in kept.parameters.items()}
+            for place, step in enumerate(kept.steps)
+        },
     )
     for note in made.notes:
         print(f"the explorer: {note}", file=sys.stderr)

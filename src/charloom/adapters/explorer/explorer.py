@@ -152,7 +152,7 @@ def _base64(arrays: Iterable[Array], dtype: str) -> str:
 
 def _plain_units(units: Units) -> dict[str, Any]:
     """The units as lists of numbers and names; the features by their places."""
-    features = [unit.feature for unit in units.of_features]
+    features = [unit.feature for unit in units.by_feature]
 
     def plain(unit: Unit) -> list[Any]:
         figures = [round(unit.chosen_by, 4), round(unit.correlation, 4)]
@@ -161,7 +161,7 @@ def _plain_units(units: Units) -> dict[str, Any]:
     return {
         "features": features,
         "ranked": [plain(unit) for unit in units.ranked],
-        "of_features": [plain(unit) for unit in units.of_features],
+        "by_feature": [plain(unit) for unit in units.by_feature],
         "by_chance": round(units.by_chance, 4),
         "characters": units.characters,
     }

@@ -89,7 +89,7 @@ class UnitPicker {
     });
     this.field.append(...this.squares);
     this.showFeatures(element("unit-features"));
-    element("unit-chance").textContent = data.units.of_features.length
+    element("unit-chance").textContent = data.units.by_feature.length
       ? `The features are those of a text of ${data.units.characters.toLocaleString("en")} characters: a unit is chosen on the first `
         + "half of it, and r is its correlation on the second. Shifted against the text, where nothing belongs together, the "
         + `best pair of the first half still has |r| = ${data.units.by_chance.toFixed(2)}: what is not clearly above that is chance.`
@@ -98,7 +98,7 @@ class UnitPicker {
 
   /** A row for each feature: the unit that follows it most closely. */
   showFeatures(body) {
-    this.rows = data.units.of_features.map((found) => {
+    this.rows = data.units.by_feature.map((found) => {
       const [, , , feature, chosenBy, correlation] = found;
       const row = body.insertRow(), key = unitKey(asUnit(found)), button = document.createElement("button");
       button.type = "button";

@@ -36,13 +36,13 @@ class Unit:
 class Units:
     """The units and the features that belong together, as far as so many `characters` show.
 
-    `ranked` has all units with the feature of each, the closest first; `of_features` all features with the unit of
+    `ranked` has all units with the feature of each, the closest first; `by_feature` all features with the unit of
     each. `by_chance` is the largest absolute correlation of any unit with any feature where the features are shifted in
     time by 1/20, 2/20, … of the text that they are chosen on: below it, a correlation says little.
     """
 
     ranked: list[Unit]
-    of_features: list[Unit]
+    by_feature: list[Unit]
     by_chance: float
     characters: int
 
@@ -80,10 +80,10 @@ def compare(network: Network, ids: IntArray, features: Mapping[str, Vector]) -> 
     ranked = [
         unit(n, strength[n].argmax()) for n in np.argsort(-strength.max(axis=1), kind="stable") if strength[n].any()
     ]
-    of_features = [unit(strength[:, f].argmax(), f) for f in np.argsort(-strength.max(axis=0), kind="stable")]
+    by_feature = [unit(strength[:, f].argmax(), f) for f in np.argsort(-strength.max(axis=0), kind="stable")]
     values, table = halves[0]
     by_chance = max(float(np.abs(values.T @ np.roll(table, shift, axis=0)).max()) for shift in _shifts(half))
-    return Units(ranked, of_features, by_chance, len(ids))
+    return Units(ranked, by_feature, by_chance, len(ids))
 
 
 def _shifts(size: int) -> Iterator[int]:
