@@ -18,6 +18,8 @@ from charloom.adapters.configuration import Config, TrackingConfig
 from charloom.adapters.files import artifacts, corpus, parameters, snapshots
 from charloom.adapters.files.formats import CHECKSUMS, Artifact, write_checksums
 from charloom.core.common.records import (
+    Baselines,
+    BaselineScore,
     ErrorRow,
     GradientErrors,
     GroupLoss,
@@ -67,6 +69,15 @@ EVALUATION = ModelEvaluation(
     model="best",
     model_sha256="0" * 64,
     text=None,
+)
+BASELINES = Baselines(
+    [
+        BaselineScore(f"{n}-gram" if n else "uniform", n, nats, nats / math.log(2), math.exp(nats))
+        for n, nats in enumerate((2.9, 2.6, 2.1, 1.7, 1.4, 1.3, 1.35))
+    ],
+    characters=99,
+    unseen=0,
+    left_out=[],
 )
 # A picture of one pixel.
 PNG = bytes.fromhex(
@@ -118,10 +129,10 @@ def seal(inp: Path) -> Path:
     return inp
 
 
-def prepare(path: Path, inp: Path) -> None:
+def prepare(path: Path, inp: Path, *, validation_fraction: float = 0.1) -> None:
     """What the prepare stage leaves of the text at `path` in the results folder `inp`."""
     out = inp / "prepare"
-    corpus.prepare(path, out, encoding="utf-8", newline="universal", validation_fraction=0.1)
+    corpus.prepare(path, out, encoding="utf-8", newline="universal", validation_fraction=validation_fraction)
     parameters.write("prepare", make_config().stage_parameters("prepare"), inp, out)
     artifacts.seal("prepare", out)
 
@@ -144,6 +155,7 @@ def record(config: Config, inp: Path, **parent: str | None) -> tracking.Recorded
 def make_result(folder: Path) -> Path:
     """Fill `folder` with the files of every stage, and return it."""
     _prepare(folder / "prepare")
+    artifacts.BASELINES.write(folder / "baseline", BASELINES)
     _gradcheck(folder / "gradcheck")
     _train(folder / "train")
     text = "the brown\nfôx quick " * 20

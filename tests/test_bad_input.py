@@ -248,6 +248,7 @@ def test_a_stage_finds_the_project_from_a_folder_within_it(project: Project) -> 
 @pytest.mark.parametrize(
     ("stage", "code", "fragment"),
     [
+        ("baseline", DATA, "prepare/vocabulary.json is missing; run the prepare stage first"),
         ("gradcheck", DATA, "prepare/vocabulary.json is missing; run the prepare stage first"),
         ("train", DATA, "prepare/vocabulary.json is missing; run the prepare stage first"),
         ("synthesize", STATE, "train/best.npz; run the train stage first"),
@@ -434,7 +435,7 @@ def test_a_work_folder_in_use_is_refused_and_left_alone(killed: Project, uninter
     assert killed.hashes() == uninterrupted
 
 
-@pytest.mark.parametrize("stage", ["prepare", "gradcheck", "train", "synthesize", "evaluate"])
+@pytest.mark.parametrize("stage", ["prepare", "baseline", "gradcheck", "train", "synthesize", "evaluate"])
 def test_a_file_in_the_place_of_the_output_folder_is_kept_and_named(trained: Project, stage: str) -> None:
     (trained.root / "blocked").write_text("mine", encoding="utf-8")
     before = trained.files()

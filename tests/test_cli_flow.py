@@ -13,9 +13,10 @@ import charloom
 from tests.project import CHARACTERS, RESULTS, Ended, Project, end
 
 SMOKE = ("preset=smoke", "gradcheck.hidden_size=8", "gradcheck.workers=1")
-STAGES = ("prepare", "gradcheck", "train", "synthesize", "evaluate")
+STAGES = ("prepare", "baseline", "gradcheck", "train", "synthesize", "evaluate")
 FILES = {
     "prepare": ("ids.npy", "parameters.json", "summary.json", "vocabulary.json"),
+    "baseline": ("metrics.json", "parameters.json"),
     "gradcheck": ("errors.csv", "errors.json", "parameters.json", "step_sweep.csv"),
     "train": (*RESULTS, "parameters.json"),
     "synthesize": ("metrics.json", "parameters.json", "sample.txt"),

@@ -119,6 +119,7 @@ def test_the_reference_preset_is_the_reference_run(values: dict[str, Any]) -> No
 
 AT_LEAST_ZERO = (
     "seed",
+    "baseline.order",
     "synthesize.seed",
     "synthesize.length",
     "synthesize.top_k",

@@ -24,7 +24,7 @@ from tests.project import ROOT, Project, clean_environment
 if TYPE_CHECKING:
     pass
 
-STAGES = ["prepare", "gradcheck", "train", "synthesize", "evaluate", "plot", "track"]
+STAGES = ["prepare", "baseline", "gradcheck", "train", "synthesize", "evaluate", "plot", "track"]
 SMALL = {"path": "data/small.txt", "hidden_size": "8", "steps": "200"}
 LONG = 20_000  # steps, of which some are left whenever a training is interrupted at its first checkpoints
 GATES = {"train": {"artifacts/gradcheck/errors.json"}}  # not read: no training before the check has passed
@@ -482,7 +482,7 @@ def test_the_init_files_that_no_stage_depends_on_hold_a_docstring_and_nothing_el
 @pytest.mark.parametrize(
     ("edited", "stages"),
     [
-        (["core/text"], {"prepare", "gradcheck", "train", "synthesize", "evaluate", "plot"}),
+        (["core/text"], {"prepare", "baseline", "gradcheck", "train", "synthesize", "evaluate", "plot"}),
         (["core/cells"], {"gradcheck", "train", "synthesize", "evaluate", "plot"}),
         (["core/gradcheck"], {"gradcheck"}),
         (["core/training"], {"train"}),

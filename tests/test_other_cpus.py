@@ -65,7 +65,7 @@ def results(project: Project, process: subprocess.Popen[str]) -> dict[str, bytes
             process.kill()
     assert process.returncode == 0, errors
     stages = {path.name for path in (project.root / "results").iterdir()} - {".hydra"}
-    assert stages >= {"prepare", "gradcheck", "train", "synthesize", "evaluate", "plot", "track"}
+    assert stages >= {"prepare", "baseline", "gradcheck", "train", "synthesize", "evaluate", "plot", "track"}
     return {name: content for stage in stages for name, content in project.files(f"results/{stage}").items()}
 
 

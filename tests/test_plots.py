@@ -44,7 +44,7 @@ from charloom.core.gradcheck.check import SWEEP_STEPS
 from charloom.core.network import Model, Network
 from charloom.core.text import Vocabulary
 from charloom.stages import plot
-from tests.results import seal, set_parameters
+from tests.results import BASELINES, seal, set_parameters
 
 ROOT = Path(__file__).parents[1]
 RNN = ("W", "V", "U", "b", "c")
@@ -168,6 +168,7 @@ def results(folder: Path, made_with: Config | None = None) -> Path:
     np.save(artifacts.IDS.path(folder / "prepare"), np.arange(SUMMARY.characters, dtype=np.uint32) % K)
     network = Network(vocabulary_size=K, hidden_size=5, dtype=np.float64)
     network.initialize(0.1, rng=np.random.default_rng(6))
+    artifacts.BASELINES.write(folder / "baseline", BASELINES)
     artifacts.ERRORS.write(folder / "gradcheck", gradient_check())
     artifacts.STEP_SWEEP.write(folder / "gradcheck", sweep())
     artifacts.HISTORY.write(folder / "train", history())

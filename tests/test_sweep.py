@@ -234,7 +234,7 @@ def test_an_experiment_writes_under_outputs_alone_and_its_repetition_is_the_same
     }
     assert {name for name in new if not (project.root / name).is_relative_to(folder)} == set()
     assert {path.name for path in folder.iterdir() if path.is_dir()} == {
-        ".hydra", "prepare", "gradcheck", "train", "synthesize", "evaluate", "plot", "track",
+        ".hydra", "prepare", "baseline", "gradcheck", "train", "synthesize", "evaluate", "plot", "track",
     }  # fmt: skip
     (run,) = new_runs()
     assert run.data.tags["charloom.result"] == result(folder)

@@ -52,6 +52,7 @@ def _assert_holds(client: "MlflowClient", run_id: str, config: Config, inp: Path
     validation = client.get_metric_history(run_id, "validation_bits_per_char")
     assert [point.step for point in validation] == [10_000, 20_000, 30_000]
     assert run.data.metrics["train/epochs"] == 3
+    assert run.data.metrics["baseline/5-gram/nats_per_char"] == 1.3
     assert run.data.metrics["synthesize/known_word_fraction"] == 0.875
     assert run.data.metrics["evaluate/carried/nats_per_char"] == 1.5
     assert run.data.metrics["evaluate/windows/nats_per_char"] == 1.6

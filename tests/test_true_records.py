@@ -59,7 +59,7 @@ def test_a_corpus_that_was_split_anew_after_the_training_is_found(result: Path) 
     values = artifacts.PARAMETERS["prepare"].read(result)
     artifacts.PARAMETERS["prepare"].write(result / "prepare", values | {"data.validation_fraction": 0.5})
     seal(result)
-    with pytest.raises(StateError, match=r"got data\.validation_fraction 0\.5 in prepare and 0\.1 in gradcheck"):
+    with pytest.raises(StateError, match=r"got data\.validation_fraction 0\.5 in prepare and 0\.1 in baseline"):
         track.run(make_config(), result, result / "anew")
 
 

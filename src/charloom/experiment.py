@@ -25,7 +25,7 @@ from charloom.adapters.configuration.composition import Composed, as_typed, from
 from charloom.adapters.files import artifacts
 from charloom.adapters.process import kernels, signals
 from charloom.core.common.errors import CharloomError, ConfigError
-from charloom.stages import evaluate, gradcheck, plot, prepare, synthesize, track, train
+from charloom.stages import baseline, evaluate, gradcheck, plot, prepare, synthesize, track, train
 
 
 def main() -> None:
@@ -90,7 +90,7 @@ def run_stages(config: Config) -> float:
     Where nothing is validated, the smooth loss takes its place.
     """
     folder = Path(config.out)
-    for stage in (prepare, gradcheck, train, synthesize, evaluate, plot):
+    for stage in (prepare, baseline, gradcheck, train, synthesize, evaluate, plot):
         stage.run(config, folder, folder / stage.__name__.rpartition(".")[2])
     track.run(config, folder, folder / "track", sweeps.parent_run())
     metrics = artifacts.METRICS.read(folder)

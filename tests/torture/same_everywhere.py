@@ -17,7 +17,7 @@ SMALL = (
     *("train.sample_every=50", "gradcheck.hidden_size=3", "gradcheck.seq_length=3", "synthesize.length=50"),
 )
 _PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE = 24, 1
-STAGES = ("prepare", "gradcheck", "train", "synthesize", "evaluate", "plot", "track")
+STAGES = ("prepare", "baseline", "gradcheck", "train", "synthesize", "evaluate", "plot", "track")
 FOLDERS = ("a project", "Übungen zu Sprachmodellen", "проект", "計画 1", "it's $HOME; `x` & more")
 ZONES = ("UTC", "Asia/Kathmandu", "America/St_Johns", "Pacific/Apia", "XYZ+11:59")
 LOCALES = (

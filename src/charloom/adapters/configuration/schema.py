@@ -133,6 +133,12 @@ class OptimizerConfig(_Section):
     periods: Count  # steps
 
 
+class BaselineConfig(_Section):
+    """The models that the network is compared with."""
+
+    order: Annotated[int, Field(ge=0, le=10)]  # on texts of any usual size, higher orders only remember
+
+
 class TrainConfig(_Section):
     """The course of the training, and what is recorded during it."""
 
@@ -208,6 +214,7 @@ class Parameters(_Section):
     seed: Seed
     kernels: Literal["portable", "native"]
     data: DataConfig
+    baseline: BaselineConfig
     model: ModelConfig
     optimizer: OptimizerConfig
     train: TrainConfig
@@ -240,6 +247,7 @@ class Config(Parameters):
 # The keys and whole sections that shape the result of each stage; dvc.yaml lists the same under `params:`.
 STAGE_PARAMETERS = {
     "prepare": ("data",),
+    "baseline": ("kernels", "baseline"),
     "gradcheck": ("seed", "kernels", "model", "gradcheck"),
     "train": ("seed", "kernels", "model", "optimizer", "train"),
     "synthesize": ("kernels", "data.encoding", "data.newline", "synthesize"),

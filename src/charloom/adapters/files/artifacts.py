@@ -20,6 +20,8 @@ VOCABULARY = Json("prepare/vocabulary.json", list[str])
 IDS = IdsFile("prepare/ids.npy")
 SUMMARY = Json("prepare/summary.json", records.Summary)
 
+BASELINES = Json("baseline/metrics.json", records.Baselines)
+
 ERRORS = Json("gradcheck/errors.json", records.GradientErrors)
 ERROR_TABLE = Csv("gradcheck/errors.csv", records.ErrorRow)
 STEP_SWEEP = Csv("gradcheck/step_sweep.csv", records.StepSizeError)
@@ -43,13 +45,14 @@ EXPLORER = Artifact("plot/explorer.html")
 
 PARAMETERS = {
     stage: Json(f"{stage}/parameters.json", records.ParameterValues)
-    for stage in ("prepare", "gradcheck", "train", "synthesize", "evaluate")
+    for stage in ("prepare", "baseline", "gradcheck", "train", "synthesize", "evaluate")
 }
 
 RESULT = Json("track/result.json", records.Result)
 
 ALL: tuple[Artifact, ...] = (
     *(VOCABULARY, IDS, SUMMARY),
+    BASELINES,
     *(ERRORS, ERROR_TABLE, STEP_SWEEP),
     *(MODEL, BEST_MODEL, HISTORY, SAMPLES, WARNINGS, METRICS, SNAPSHOTS),
     *(TEXT, QUALITY),

@@ -12,6 +12,7 @@ from charloom.core.common.records import ParameterValues
 
 _SOURCES: dict[str, tuple[str, ...]] = {
     "prepare": (),
+    "baseline": ("prepare",),
     "gradcheck": ("prepare",),
     "train": ("prepare",),
     "synthesize": ("prepare", "train"),

@@ -13,6 +13,7 @@ from charloom.core.common.records import Result
 
 _REQUIRED: tuple[Artifact, ...] = (
     artifacts.SUMMARY,
+    artifacts.BASELINES,
     artifacts.ERRORS,
     artifacts.ERROR_TABLE,
     artifacts.MODEL,

@@ -61,6 +61,11 @@ def read_payload(inp: Path, result: Result) -> Payload:
     }
     metrics = [(f"rel_error/{tensor}", error, 0) for tensor, error in relative.items()]
     metrics += [(f"rel_error_central/{tensor}", error, 0) for tensor, error in central.items()]
+    metrics += [
+        (f"baseline/{model.name}/{key}", getattr(model, key), 0)
+        for model in artifacts.BASELINES.read(inp).models
+        for key in ("nats_per_char", "bits_per_char", "perplexity")
+    ]
     for stage, figures in (("train", artifacts.METRICS.read(inp)), ("synthesize", artifacts.QUALITY.read(inp))):
         for key, value in vars(figures).items():
             if isinstance(value, int | float):

@@ -1,5 +1,9 @@
 """How numbers and texts are shown, the same in every figure, on every page and on the terminal."""
 
+from collections.abc import Iterable
+
+from charloom.core.common.records import Baselines
+
 # Control characters, line separators, and what turns the direction of writing: a terminal would obey them.
 _CODE_POINTS = (
     *range(0x20),
@@ -40,3 +44,32 @@ def scientific(value: float, *, digits: int = 2) -> str:
     """
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}" if value else "0"
+
+
+def listed(characters: Iterable[str], *, most: int = 10) -> str:
+    r"""The first of some characters, as Python writes them, and a sign where there are more.
+
+    >>> listed("a\n€", most=2)
+    "'a', '\\n' …"
+    """
+    shown = [*map(repr, characters)]
+    return ", ".join(shown[:most]) + (" …" if len(shown) > most else "")
+
+
+def baseline_table(found: Baselines) -> str:
+    """The scores of the models as a table for the terminal, and below it which ones were left out.
+
+    >>> from charloom.core.common.records import BaselineScore
+    >>> print(baseline_table(Baselines([BaselineScore("uniform", 0, 0.6931, 1.0, 2.0)], 9, 0, [])))
+    model    nats per character  bits per character  perplexity
+    uniform              0.6931              1.0000        2.00
+    9 characters of the validation text, from the second on
+    """
+    lines = ["model    nats per character  bits per character  perplexity"] if found.models else []
+    lines += [
+        f"{model.name:7}  {model.nats_per_char:18.4f}  {model.bits_per_char:18.4f}  {model.perplexity:10.2f}"
+        for model in found.models
+    ]
+    if found.models:
+        lines.append(f"{found.characters:,} characters of the validation text, from the second on")
+    return "\n".join([*lines, *(f"left out: {reason}" for reason in found.left_out)])

@@ -20,6 +20,31 @@ class Summary:
 
 
 @dataclass(frozen=True)
+class BaselineScore:
+    """How well a model that only counts predicts the validation text; its `order` is n, 0 that of the uniform model."""
+
+    name: str
+    order: int
+    nats_per_char: float
+    bits_per_char: float
+    perplexity: float
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """What the network is compared with: the uniform model and n-gram models on the same split, by order.
+
+    `characters` of the validation text were scored, and `unseen` of them are characters that the training text lacks.
+    `left_out` says which models there are not, and why. Without a validation text there are no `models`.
+    """
+
+    models: list[BaselineScore]
+    characters: int
+    unseen: int
+    left_out: list[str]
+
+
+@dataclass(frozen=True)
 class WorstEntry:
     """The entry of a tensor with the largest absolute error, and both its gradients."""
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charloom.core.common.errors import DataError
+from charloom.core.common.formatting import listed
 from charloom.core.common.types import Ids
 
 
@@ -60,9 +61,7 @@ class Vocabulary:
         if on_unknown == "skip":
             ids = ids[ids >= 0]
         elif (ids < 0).any():
-            unknown = self.unknown(text)
-            listed = ", ".join(map(repr, unknown[:10])) + (" …" if len(unknown) > 10 else "")
-            raise DataError(f"{listed} not among the vocabulary's {len(self)} characters")
+            raise DataError(f"{listed(self.unknown(text))} not among the vocabulary's {len(self)} characters")
         return ids.astype(self.dtype)
 
     def unknown(self, text: str) -> list[str]:
