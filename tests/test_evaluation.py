@@ -79,13 +79,13 @@ def test_a_text_of_fewer_than_two_characters_is_refused(length: int) -> None:
     with pytest.raises(DataError, match=f"two characters or more, got {length}"):
         evaluate(a_network(), some_ids(length))
     with pytest.raises(DataError, match=f"two characters or more, got {length}"):
-        evaluate_text(a_network(), VOCABULARY, some_ids(length))
+        evaluate_text(a_network(), VOCABULARY, some_ids(length), window=256)
 
 
 @every_cell
 def test_an_evaluation_has_the_carried_loss_to_the_last_bit(cell: str) -> None:
     ids, network = some_ids(700), a_network(cell).astype(np.float32)
-    assert scored(evaluate_text(network, VOCABULARY, ids).carried).nats_per_char == evaluate(network, ids)
+    assert scored(evaluate_text(network, VOCABULARY, ids, window=256).carried).nats_per_char == evaluate(network, ids)
 
 
 @every_cell
@@ -104,7 +104,7 @@ def test_in_a_window_longer_than_the_text_both_protocols_agree() -> None:
 
 
 def test_a_score_is_the_same_loss_in_three_units() -> None:
-    score = scored(evaluate_text(a_network(), VOCABULARY, some_ids(300)).carried)
+    score = scored(evaluate_text(a_network(), VOCABULARY, some_ids(300), window=256).carried)
     assert score.bits_per_char == pytest.approx(score.nats_per_char / math.log(2))
     assert score.perplexity == pytest.approx(math.e**score.nats_per_char)
 
@@ -144,7 +144,7 @@ def by_character() -> tuple[Array, Array]:
 
 def test_the_losses_by_kind_are_means_over_the_characters_of_a_kind() -> None:
     targets, losses = by_character()
-    found = {group.name: group for group in evaluate_text(a_network(), VOCABULARY, some_ids(500)).by_kind}
+    found = {group.name: group for group in evaluate_text(a_network(), VOCABULARY, some_ids(500), window=256).by_kind}
     assert set(found) == {"line break", "space", "punctuation", "digit", "upper-case letter", "lower-case letter"}
     for name, group in found.items():
         is_kind = np.isin(targets, [i for i, character in enumerate(CHARACTERS) if kind(character) == name])
@@ -155,7 +155,7 @@ def test_the_losses_by_kind_are_means_over_the_characters_of_a_kind() -> None:
 
 def test_the_costliest_characters_come_in_the_order_of_their_share_of_the_loss() -> None:
     targets, losses = by_character()
-    found = evaluate_text(a_network(), VOCABULARY, some_ids(500)).costliest
+    found = evaluate_text(a_network(), VOCABULARY, some_ids(500), window=256).costliest
     shares = {character: losses[targets == i].sum() / losses.sum() for i, character in enumerate(CHARACTERS)}
     assert [group.name for group in found] == sorted(shares, key=lambda character: -shares[character])
     assert [group.share for group in found] == pytest.approx(sorted(shares.values(), reverse=True), rel=1e-12)
@@ -163,7 +163,7 @@ def test_the_costliest_characters_come_in_the_order_of_their_share_of_the_loss()
 
 
 def test_a_character_that_is_nowhere_predicted_costs_nothing() -> None:
-    found = evaluate_text(a_network(), VOCABULARY, np.array([0, 1, 1], np.uint8))
+    found = evaluate_text(a_network(), VOCABULARY, np.array([0, 1, 1], np.uint8), window=256)
     assert [group.name for group in found.costliest] == [" "]
     assert [group.name for group in found.by_kind] == ["space"]
 
@@ -173,7 +173,7 @@ def test_a_loss_that_is_not_finite_is_refused(value: float) -> None:
     network = a_network()
     network.parameters["c"][0] = value
     with np.errstate(all="ignore"), pytest.raises(StateError, match=r"^the loss must be finite, and e to it too, got"):
-        evaluate_text(network, VOCABULARY, some_ids(300))
+        evaluate_text(network, VOCABULARY, some_ids(300), window=256)
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import charloom
+from charloom import Model
 from charloom.adapters.files import models
 from charloom.core.cells import CELLS
 from charloom.core.common.errors import DataError
 from charloom.core.common.types import Array
-from charloom.core.network import Model
 from charloom.core.network import sampling as synthesis
 from charloom.core.network.network import Network
 from charloom.core.network.sampling import likeliest, read, sample

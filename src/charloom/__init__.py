@@ -9,13 +9,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from charloom.adapters.files.models import load
-    from charloom.core.network import Model, Network
+    from charloom.core.common.errors import CharloomError, ConfigError, DataError, StateError
+    from charloom.core.network import Network
     from charloom.core.text import Vocabulary
+    from charloom.library import Model, load, train
 
-__all__ = ["Model", "Network", "Vocabulary", "load"]
+__all__ = ["CharloomError", "ConfigError", "DataError", "Model", "Network", "StateError", "Vocabulary", "load", "train"]
 
-_HOMES = {"Vocabulary": "core.text", "load": "adapters.files.models"}
+_HOMES = {
+    "Model": "library",
+    "Network": "core.network",
+    "Vocabulary": "core.text",
+    "load": "library",
+    "train": "library",
+}
 
 # `python -m charloom.…` imports this before anything that imports NumPy. Until the command is found, argv[0] is "-m".
 if sys.argv[:1] == ["-m"] and any(argument.startswith("charloom.") for argument in sys.orig_argv):
@@ -23,12 +30,13 @@ if sys.argv[:1] == ["-m"] and any(argument.startswith("charloom.") for argument 
 
     signals.install()
 
-    from charloom.adapters.process import kernels
+    from charloom.adapters.process import extras, kernels
 
+    extras.require_pipeline(sys.orig_argv)
     kernels.select_for_command()
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'core.network')}"), name)
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'core.common.errors')}"), name)

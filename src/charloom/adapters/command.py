@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO, cast
 
 import psutil
-from threadpoolctl import threadpool_limits
 
 from charloom.adapters.configuration import Config, load
 from charloom.adapters.process import kernels, signals
@@ -99,9 +98,6 @@ def require_memory(needed: int, purpose: str, advice: str) -> None:
     if needed > available:
         sizes = f"{needed / 2**30:.1f} GiB of memory and {available / 2**30:.1f} GiB are free"
         raise EnvironmentFault(f"{purpose} needs about {sizes}; {advice}")
-
-
-blas_threads = threadpool_limits  # a context in which BLAS takes this number of threads
 
 
 class _Visible:

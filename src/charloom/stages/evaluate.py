@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from charloom.adapters.command import blas_threads, require_memory, stage_main
+from charloom.adapters.command import require_memory, stage_main
 from charloom.adapters.configuration import Config
 from charloom.adapters.files import artifacts, corpus, models, parameters
 from charloom.adapters.files.formats import hash_file
+from charloom.adapters.process.workers import blas_threads
 from charloom.core.common.errors import DataError, hint
 from charloom.core.common.records import Evaluation, ModelEvaluation, Score
 from charloom.core.network import Model, evaluate_text, evaluation_memory

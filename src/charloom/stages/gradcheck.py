@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from charloom.adapters.command import blas_threads, process_pool, require_memory, stage_main
+from charloom.adapters.command import process_pool, require_memory, stage_main
 from charloom.adapters.configuration import Config
 from charloom.adapters.files import artifacts, corpus, parameters
-from charloom.adapters.process.workers import WORKER_MEMORY
+from charloom.adapters.process.workers import WORKER_MEMORY, blas_threads
 from charloom.adapters.progress import counted
 from charloom.core import gradcheck
 from charloom.core.common.errors import DataError, GradientError

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from charloom.adapters.command import blas_threads, require_memory, stage_main
+from charloom.adapters.command import require_memory, stage_main
 from charloom.adapters.configuration import Config, SynthesizeConfig
 from charloom.adapters.files import artifacts, corpus, models, parameters
 from charloom.adapters.files.formats import replacing
+from charloom.adapters.process.workers import blas_threads
 from charloom.core.common.errors import DataError, hint
 from charloom.core.network import Network
 from charloom.core.text import quality

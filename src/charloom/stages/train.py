@@ -15,7 +15,7 @@ from charloom.adapters.files import archive, artifacts, corpus, models, paramete
 from charloom.adapters.files.formats import hash_file
 from charloom.adapters.files.work_folder import WorkFolder
 from charloom.adapters.process import signals
-from charloom.adapters.process.workers import WORKER_MEMORY
+from charloom.adapters.process.workers import WORKER_MEMORY, blas_threads
 from charloom.adapters.progress import Progress
 from charloom.core.common.errors import StateError, hint
 from charloom.core.network import Model, Network
@@ -41,7 +41,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
         print(f"{limit}: such a run is not reproducible bit for bit", file=sys.stderr)
     out.mkdir(parents=True, exist_ok=True)  # where this fails, it fails before the work
     with (
-        command.blas_threads(config.train.threads),
+        blas_threads(config.train.threads),
         np.errstate(all="ignore"),  # what is not finite is found, and said once
         WorkFolder(project_root(), fingerprint(config, text, initial_sha256)) as work,
         command.started(training.pool),

@@ -1,6 +1,11 @@
-"""The configuration: composed by Hydra, checked once against the schema, handed on as typed values."""
+"""The configuration: composed by Hydra, checked once against the schema, handed on as typed values.
 
-from charloom.adapters.configuration.composition import load, override, project_root
+What needs Hydra is imported when it is first used: the schema and its checks are also those of a program that imports
+charloom, where Hydra need not be installed.
+"""
+
+from typing import TYPE_CHECKING, Any
+
 from charloom.adapters.configuration.recorded import from_recorded
 from charloom.adapters.configuration.schema import (
     Config,
@@ -11,6 +16,9 @@ from charloom.adapters.configuration.schema import (
     TrainConfig,
     flatten,
 )
+
+if TYPE_CHECKING:
+    from charloom.adapters.configuration.composition import load, override, project_root
 
 __all__ = [
     "Config",
@@ -25,3 +33,11 @@ __all__ = [
     "override",
     "project_root",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from charloom.adapters.configuration import composition
+
+    return getattr(composition, name)

@@ -1,9 +1,9 @@
 """What to try where a training goes wrong: the core says what is wrong, and here are the keys that change it."""
 
-from charloom.adapters.configuration.schema import Config, OptimizerConfig
+from charloom.adapters.configuration.schema import OptimizerConfig, Parameters
 
 
-def on_divergence(config: Config, *, started_high: bool) -> str:
+def on_divergence(config: Parameters, *, started_high: bool) -> str:
     """What to try after a training has diverged; `started_high`: its loss was too high at the initial weights."""
     if started_high:
         return f"lower model.init_scale ({config.model.init_scale:g})"
@@ -12,7 +12,7 @@ def on_divergence(config: Config, *, started_high: bool) -> str:
     return lower if _clips(options) else f"{lower} and set optimizer.clip_norm, which is off, to 1.0 or so"
 
 
-def on_warning(kind: str, config: Config, *, started_high: bool, unseen: int) -> str:
+def on_warning(kind: str, config: Parameters, *, started_high: bool, unseen: int) -> str:
     """What to try after a warning of this `kind`, one of `TrainingWarning`.
 
     `unseen` is the number of characters in the validation text that do not occur in the training text.

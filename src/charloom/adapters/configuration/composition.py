@@ -23,7 +23,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
-from charloom.adapters.configuration.messages import explain, first_line, problem, shown, unknown_key
+from charloom.adapters.configuration.explanations import explain, first_line
+from charloom.adapters.configuration.messages import listed, problem, shown, unknown_key
 from charloom.adapters.configuration.plain import require_no_secrets, require_plain_values
 from charloom.adapters.configuration.schema import KEYS, OPTIONS, SECTIONS, Config
 from charloom.adapters.configuration.sources import require_bounded
@@ -31,7 +32,6 @@ from charloom.core.common.errors import CharloomError, ConfigError
 
 Composed = DictConfig  # what Hydra hands to a job
 
-_LISTED = 20  # problems that are said at once
 _MAX_OVERRIDE = 10_100  # characters: a key and the longest text; Hydra's parser takes seconds for much more
 
 
@@ -181,9 +181,7 @@ def from_composed(composed: Composed, default_out: str, problems: Sequence[str] 
     except ValidationError as error:
         problems = [*problems, *map(problem, error.errors(include_url=False))]
     if problems:
-        listed = "; ".join(f"({number}) {text}" for number, text in enumerate(problems[:_LISTED], 1))
-        more = f"; and {len(problems) - _LISTED:,} more" if len(problems) > _LISTED else ""
-        raise ConfigError(f"{len(problems):,} problems: {listed}{more}" if len(problems) > 1 else problems[0])
+        raise ConfigError(listed(problems))
     return config
 
 

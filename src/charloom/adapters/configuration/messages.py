@@ -2,18 +2,15 @@
 
 import difflib
 import math
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-import yaml
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf.errors import OmegaConfBaseException
 from pydantic_core import ErrorDetails
 
 from charloom.adapters.configuration.schema import KEYS, SECTIONS
 
 _SHOWN = 60  # characters of a value
+_LISTED = 20  # problems that are said at once
 # What must hold, by pydantic's name for the error; behind a semicolon what to try.
 _MUST = {
     "int_type": "must be a whole number; write it without quotes and without a point, such as 100",
@@ -69,11 +66,6 @@ def shown(value: Any) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
 
 
-def first_line(error: Exception) -> str:
-    """The first line of what an exception says."""
-    return str(error).strip().partition("\n")[0].removesuffix(".")
-
-
 def _number(bound: Any) -> Any:
     return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}" if isinstance(bound, float) else bound
 
@@ -94,34 +86,8 @@ def unknown_key(key: str, groups: Iterable[str] = ()) -> str:
     return f"there is no key {shown(key)}; {hint}"
 
 
-def explain(error: Exception) -> str | None:
-    """What Hydra, OmegaConf or the YAML parser has to say, in one line; None where the error is a bug."""
-    if isinstance(error, OverrideParseException):
-        return (
-            f"cannot read {shown(error.override)}; write key=value, and quote what is no plain word: key='a value, …'"
-        )
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
-        return f"{error.problem_mark.name}, line {error.problem_mark.line + 1}: {error.problem}"
-    if isinstance(error, yaml.reader.ReaderError):
-        return f"{error.name}: must have no control characters, got {error.reason} at position {error.position}"
-    if isinstance(error, MissingConfigException) and error.options:
-        group, _, name = str(error.missing_cfg_file).rpartition("/")
-        return f"{group} must be one of {', '.join(error.options)}, got {name!r}"
-    if isinstance(error, ValueError) and "integer string conversion" in str(error):
-        return "a whole number must have at most 4,300 digits, got one that has more; write a smaller one"
-    if isinstance(error, UnicodeDecodeError):
-        return f"params.yaml or a file in conf/ is not UTF-8 ({error})"
-    if "Cannot merge DictConfig" in str(error):
-        return "params.yaml or a file in conf/ holds something other than keys with their values"
-    if isinstance(error, ValueError) and "Config group override" in str(error):
-        return "model, optimizer, preset and tracking are names of files in conf/, got null; leave such a key out"
-    if isinstance(error, HydraException) and "Ambiguous value" in str(error):
-        wish = "one value, got several with commas"
-        override = str(error).partition("'")[2].partition("\n")[0].removesuffix("'")
-        tried = "put text in quotes, or try `python -m charloom.experiment -m` for a run with each"
-        return f"{override.partition('=')[0]} must have {wish}: {shown(override)}; {tried}"
-    if not isinstance(error, HydraException | OmegaConfBaseException | yaml.YAMLError):
-        return None
-    text = first_line(error)
-    key = re.search(r"full_key: (\S+)", str(error))
-    return text if key is None or key[1] in text else f"{key[1]}: {text}"
+def listed(problems: Sequence[str]) -> str:
+    """All problems in one line, numbered where there are several; the first twenty of many."""
+    numbered = "; ".join(f"({number}) {text}" for number, text in enumerate(problems[:_LISTED], 1))
+    more = f"; and {len(problems) - _LISTED:,} more" if len(problems) > _LISTED else ""
+    return f"{len(problems):,} problems: {numbered}{more}" if len(problems) > 1 else problems[0]

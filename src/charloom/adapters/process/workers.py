@@ -1,4 +1,4 @@
-"""What a worker process does first."""
+"""The threads of BLAS, and what a worker process does first."""
 
 import multiprocessing
 import os
@@ -7,6 +7,7 @@ import threading
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+blas_threads = threadpool_limits  # a context in which BLAS takes this number of threads
 WORKER_MEMORY = 50 << 20  # bytes of a worker process before its work, for Python and NumPy
 
 

@@ -48,9 +48,7 @@ def evaluate(network: Network, ids: Ids) -> float:
     return total / (len(ids) - 1)
 
 
-def evaluate_text(
-    network: Network, vocabulary: Vocabulary, ids: Ids, *, window: int = 256, skipped: int = 0
-) -> Evaluation:
+def evaluate_text(network: Network, vocabulary: Vocabulary, ids: Ids, *, window: int, skipped: int = 0) -> Evaluation:
     """How well the network predicts a text, by both protocols, and what costs most.
 
     Kinds and characters are those of the text with carried state, positions those in the windows. Memory does not grow

@@ -1,8 +1,6 @@
 """A trained model: a network and the vocabulary whose characters it reads and writes."""
 
 from collections.abc import Iterator
-from itertools import islice
-from typing import Any
 
 import numpy as np
 
@@ -18,8 +16,9 @@ class Model:
     """A network with its vocabulary.
 
     >>> model = Model(Network(vocabulary_size=2, hidden_size=3, dtype="float64"), Vocabulary("ab"))
-    >>> model.generate(8, prime="ab", seed=1)
-    'abbbaaabbb'
+    >>> drawn = model.characters(rng=np.random.default_rng(1), prime="ab")
+    >>> "".join(next(drawn) for _ in range(8))
+    'bbaaabbb'
     """
 
     def __init__(self, network: Network, vocabulary: Vocabulary) -> None:
@@ -67,22 +66,14 @@ class Model:
         drawn = sample(self.network, first, state, rng=rng, temperature=temperature, top_k=top_k, top_p=top_p)
         return (self.vocabulary.decode(ids.tolist()) for ids in drawn)
 
-    def generate(self, length: int = 1000, *, seed: int = 1, prime: str = "", **options: Any) -> str:
-        """The prompt `prime` and `length` characters after it; the same `seed` gives the same text.
-
-        `options` are `temperature`, `top_k`, `top_p` and `on_unknown` of `characters`, which also says what is raised.
-        """
-        drawn = self.characters(rng=np.random.default_rng(seed), streams=1, prime=prime, **options)
-        return prime + "".join(islice(drawn, length))
-
-    def evaluate(self, text: str, *, window: int = 256, on_unknown: str = "error") -> Evaluation:
+    def evaluate(self, text: str, *, window: int, on_unknown: str) -> Evaluation:
         """How well the model predicts a text: with carried state and in windows, by position, kind and character.
 
         `evaluate_text` says how. `on_unknown` "skip" leaves out characters that are not in the vocabulary, and the
         record counts them. Raises DataError for a text with such characters otherwise, and for one of fewer than two.
 
         >>> model = Model(Network(vocabulary_size=2, hidden_size=3, dtype="float64"), Vocabulary("ab"))
-        >>> model.evaluate("abba").carried
+        >>> model.evaluate("abba", window=256, on_unknown="error").carried
         Score(nats_per_char=0.693..., bits_per_char=1.0, perplexity=2.0)
         """
         try:
