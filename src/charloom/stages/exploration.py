@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 from charloom.adapters import explorer
-from charloom.adapters.command import blas_threads
 from charloom.adapters.files import artifacts, corpus, models, snapshots
+from charloom.adapters.process.workers import blas_threads
 from charloom.core.common.records import TrainingMetrics
 from charloom.core.network.units import compare
 from charloom.core.text import features
