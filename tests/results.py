@@ -20,13 +20,17 @@ from charloom.adapters.files.formats import CHECKSUMS, Artifact, write_checksums
 from charloom.core.common.records import (
     Baselines,
     BaselineScore,
+    Dynamics,
     ErrorRow,
     GradientErrors,
+    GradientNorms,
     GroupLoss,
     HistoryRow,
+    Inspection,
     MethodErrors,
     ModelEvaluation,
     Quality,
+    Quartiles,
     Sample,
     Score,
     StepSizeError,
@@ -170,6 +174,23 @@ def make_result(folder: Path) -> Path:
     return folder
 
 
+def make_inspection(step: int) -> Inspection:
+    """What a look inside a plain cell may find."""
+    norms = [step**-0.1 * 0.8**lag for lag in range(100)]
+    return Inspection(
+        step=step,
+        dynamics=Dynamics(
+            {"h": GradientNorms([norm / 3 for norm in norms], [*norms], [3 * norm for norm in norms])},
+            spectral_radius={"W": 1.2 + step / 30_000},
+            saturated={"h": 0.1},
+            gates={},
+        ),
+        clipped=0.001,
+        update_ratio={tensor: (1 + place) * step**-0.5 for place, tensor in enumerate(TENSORS)},
+        step_size={tensor: Quartiles(0.01 / step, 0.02 / step, 0.05 / step) for tensor in TENSORS},
+    )
+
+
 def _prepare(out: Path) -> None:
     text = "the quick brown fox\n" * 50
     artifacts.VOCABULARY.write(out, sorted(set(text)))
@@ -228,6 +249,7 @@ def _train(out: Path) -> None:
     network = Network(vocabulary_size=18, hidden_size=3, dtype=np.float64)
     snapshots.save(artifacts.SNAPSHOTS.path(out), network.sizes, [1, 10_000], [network.parameters] * 2)
     steps = (1, 10_000, 20_000, 30_000)
+    artifacts.INSPECTIONS.write(out, [make_inspection(step) for step in steps])
     artifacts.WARNINGS.write(out, [TrainingWarning(20_000, "rising", "the loss has risen")])
     artifacts.SAMPLES.write(out, [Sample(step, 40.0, f"at {step}\nthe fôx\u2028quick") for step in steps])
     last = history[-1]

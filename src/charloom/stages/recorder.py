@@ -3,7 +3,7 @@
 import copy
 import math
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 
@@ -20,10 +20,10 @@ from charloom.core.common.errors import StateError
 from charloom.core.common.records import HistoryRow, Sample, TrainingMetrics, TrainingWarning
 from charloom.core.network import evaluate, sample
 from charloom.core.training import Training
-from charloom.core.training.inspection import is_inspected, snapshot_limit, snapshot_steps
+from charloom.core.training.inspection import inspect, is_inspected, snapshot_limit, snapshot_steps
 
 _PIECE = 1 << 22  # characters counted at once
-_VALIDATION = "validation_nats_per_char"
+_VALIDATION, _INSPECTION = "validation_nats_per_char", "inspection"
 
 
 class Recorder:
@@ -77,6 +77,8 @@ class Recorder:
         self._tell_warnings(progress)
         if self._inspection_is_due(last):
             self._keep_snapshot()
+            if _INSPECTION not in found:
+                found[_INSPECTION] = asdict(inspect(training, self._text.train_ids))
         if self._sample_is_due(last):
             found["sample"] = self._sample(last)
         if found or last or step == 1 or step % options.log_every == 0:
@@ -115,6 +117,8 @@ class Recorder:
         artifacts.HISTORY.write(out, history)
         samples = [Sample(row["step"], row["smooth_loss"], row["sample"]) for row in rows if "sample" in row]
         artifacts.SAMPLES.write(out, samples)
+        inspections = [artifacts.INSPECTIONS.from_plain(row[_INSPECTION]) for row in rows if _INSPECTION in row]
+        artifacts.INSPECTIONS.write(out, inspections)
         artifacts.WARNINGS.write(out, self._warnings())
         nats_per_char = training.smooth_loss / training.seq_length
         validation = next((row[_VALIDATION] for row in reversed(rows) if _VALIDATION in row), None)

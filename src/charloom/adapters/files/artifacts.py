@@ -32,6 +32,7 @@ HISTORY = Csv("train/history.csv", records.HistoryRow)
 SAMPLES = JsonLines("train/samples.jsonl", records.Sample)
 WARNINGS = JsonLines("train/warnings.jsonl", records.TrainingWarning)
 METRICS = Json("train/metrics.json", records.TrainingMetrics)
+INSPECTIONS = JsonLines("train/inspection.jsonl", records.Inspection)
 SNAPSHOTS = Artifact("train/snapshots.npz")
 
 TEXT = Text("synthesize/sample.txt")
@@ -54,7 +55,7 @@ ALL: tuple[Artifact, ...] = (
     *(VOCABULARY, IDS, SUMMARY),
     BASELINES,
     *(ERRORS, ERROR_TABLE, STEP_SWEEP),
-    *(MODEL, BEST_MODEL, HISTORY, SAMPLES, WARNINGS, METRICS, SNAPSHOTS),
+    *(MODEL, BEST_MODEL, HISTORY, SAMPLES, WARNINGS, METRICS, INSPECTIONS, SNAPSHOTS),
     *(TEXT, QUALITY),
     EVALUATION,
     *PARAMETERS.values(),

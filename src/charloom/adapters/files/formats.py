@@ -244,6 +244,10 @@ class Typed(Artifact, Generic[T]):
     def _adapter(self) -> TypeAdapter[T]:
         return TypeAdapter(self.type)
 
+    def from_plain(self, value: Any) -> T:
+        """The value of this type that `dataclasses.asdict` made plain, or JSON."""
+        return self._adapter.validate_python(value)
+
 
 @dataclass(frozen=True)
 class Json(Typed[T]):

@@ -13,6 +13,8 @@ from numpy.typing import DTypeLike
 
 from charloom.core.common.types import Array
 
+SATURATED = 0.999  # |h|, where tanh passes 0.2 % of the gradient
+
 Params = Mapping[str, Array]
 TimeStep = TypeVar("TimeStep")
 
@@ -25,13 +27,17 @@ class Cell(ABC, Generic[TimeStep]):
 
         input_projection  (T, B, gates·m)  U x_t + b, filled by the network; the backward pass leaves its gradient here
         h                 (T + 1, B, m)    h_0 (the state before the window), h_1, …, h_T
-        dh                (T, B, m)        the upstream gradient of h_1, …, h_T, filled by the network
+        dh                (T, B, m)        the upstream gradient of h_1, …, h_T, filled by the network; the backward
+                                           pass leaves their whole gradient here, that of later time steps added
 
     A subclass writes the equations of one time step, on a `TimeStep` of named views of these and of its own buffers.
     """
 
     gates: ClassVar[int]
     states: ClassVar[int]
+    gate_names: ClassVar[
+        tuple[str, ...]
+    ] = ()  # in their order, where they have a name; σ is applied to all but the last
 
     @classmethod
     def parameter_shapes(cls, m: int, inputs: int) -> dict[str, tuple[int, ...]]:
@@ -87,6 +93,10 @@ class Cell(ABC, Generic[TimeStep]):
         Fills those of `grads` that only the cell knows: of parameters beside W, U and b. Overwrites buffers, so it can
         be called once after `forward`.
         """
+
+    def state_gradients(self) -> dict[str, Array]:
+        """The gradient of the loss with respect to each state at all time steps, (T, B, m), after `backward`."""
+        return {"h": self.dh}
 
     def forward(self, params: Params, state: Array) -> None:
         """All T time steps, from the state before the window (states, B, m) and a filled `input_projection`."""

@@ -48,6 +48,7 @@ class GRU(Cell[GRUStep]):
 
     gates = 3
     states = 1
+    gate_names = ("r", "z", "n")
     activations: Array
     q: Array
     factors: Array
@@ -72,7 +73,7 @@ class GRU(Cell[GRUStep]):
         return GRUStep(self, t, before)
 
     def vectors(self) -> dict[str, Array]:
-        return super().vectors() | dict(zip("rzn", self.activations.swapaxes(0, 1), strict=True))
+        return super().vectors() | dict(zip(self.gate_names, self.activations.swapaxes(0, 1), strict=True))
 
     def step(self, params: Params, t: GRUStep) -> None:
         add, multiply = np.add, np.multiply
@@ -93,16 +94,16 @@ class GRU(Cell[GRUStep]):
         multiply(factor_z, subtract(self.h[:-1], n, factor_r), factor_z)  # (1 - z) z (h_prev - n)
         multiply(sigmoid_slope(r, factor_r), self.q, factor_r)  # (1 - r) r q
 
-        dh_next, dh = time_step_view(self.dh_next), time_step_view(self.work)
+        dh_next, work = time_step_view(self.dh_next), time_step_view(self.work)
         dh_next[...] = 0
         for t in reversed(self.time_steps):
-            add(t.dh, dh_next, dh)
+            dh = add(t.dh, dh_next, t.dh)
             multiply(dh, t.factor_zn, t.da_zn)
             multiply(t.da_n, t.factor_r, t.da_r)
             multiply(t.da_n, t.r, t.dq)
             t.d_product_rz[...] = t.da_rz
             t.d_product.dot(W, dh_next)
-            add(dh_next, multiply(dh, t.z, dh), dh_next)  # h_{t-1} also reaches h_t directly
+            add(dh_next, multiply(dh, t.z, work), dh_next)  # h_{t-1} also reaches h_t directly
         dq = by_gate(self.d_product, 3)[:, 2]
         np.sum(dq, axis=(0, 1), out=grads["bn"])
         return self.input_projection, self.d_product

@@ -47,6 +47,7 @@ class LSTM(Cell[LSTMStep]):
 
     gates = 4
     states = 2
+    gate_names = ("o", "i", "f", "g")
     activations: Array
     c: Array
     tanh_c: Array
@@ -77,10 +78,22 @@ class LSTM(Cell[LSTMStep]):
         self.h[t], self.c[t] = state
 
     def vectors(self) -> dict[str, Array]:
-        return super().vectors() | {"c": self.c[1:]} | dict(zip("oifg", self.activations.swapaxes(0, 1), strict=True))
+        return (
+            super().vectors()
+            | {"c": self.c[1:]}
+            | dict(zip(self.gate_names, self.activations.swapaxes(0, 1), strict=True))
+        )
 
     def last_state(self) -> Array:
         return np.stack([self.h[-1], self.c[-1]])
+
+    def state_gradients(self) -> dict[str, Array]:
+        """Those of h, and of c, which `backward` did not keep: dc_t = dh_t factor_c + f_{t+1} dc_{t+1}."""
+        factor_c, f = self.tanh_c, self.activations[:, 2]
+        dc = self.dh * factor_c
+        for t in reversed(range(len(dc) - 1)):
+            dc[t] += f[t + 1] * dc[t + 1]
+        return {"h": self.dh, "c": dc}
 
     def step(self, params: Params, t: LSTMStep) -> None:
         add, multiply = np.add, np.multiply
@@ -104,13 +117,13 @@ class LSTM(Cell[LSTMStep]):
         multiply(tanh_slope(g, factor_g), i, factor_g)  # (1 - g²) i
         multiply(tanh_slope(tanh_c, factor_c), o, factor_c)  # (1 - tanh²(c)) o
 
-        dh_next, dh, dc = (time_step_view(array) for array in (self.dh_next, self.work, self.dc))
+        dh_next, dc, work = (time_step_view(array) for array in (self.dh_next, self.dc, self.work))
         dh_next[...] = 0
         dc[...] = 0
         for t in reversed(self.time_steps):
-            add(t.dh, dh_next, dh)
+            dh = add(t.dh, dh_next, t.dh)
             multiply(dh, t.factor_o, t.da_o)
-            add(multiply(dh, t.factor_c, dh), dc, dc)
+            add(multiply(dh, t.factor_c, work), dc, dc)
             multiply(dc, t.factor_ifg, t.da_ifg)
             t.da.dot(W, dh_next)
             multiply(dc, t.f, dc)  # dc_next

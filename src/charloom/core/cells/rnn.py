@@ -48,7 +48,7 @@ class RNN(Cell[RNNStep]):
         dh_next = time_step_view(self.dh_next)
         dh_next[...] = 0
         for t in reversed(self.time_steps):
-            dh = add(t.dh, dh_next, dh_next)
+            dh = add(t.dh, dh_next, t.dh)
             multiply(dh, t.da, t.da)
             t.da.dot(W, dh_next)  # Wᵀ da_t, of rows: da_t W
         return da, da

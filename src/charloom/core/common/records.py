@@ -158,6 +158,64 @@ class TrainingWarning:
 
 
 @dataclass(frozen=True)
+class Quartiles:
+    """A quarter of the values are below `low`, half below `median`, and a quarter above `high`."""
+
+    low: float
+    median: float
+    high: float
+
+
+@dataclass(frozen=True)
+class GradientNorms:
+    """Quartiles over windows of the norm of a gradient 0, 1, 2, … time steps back; None where one is not finite."""
+
+    low: list[float | None]
+    median: list[float | None]
+    high: list[float | None]
+
+
+@dataclass(frozen=True)
+class GateSaturation:
+    """The shares of a gate's values that are left-saturated, below 0.1 (closed), and right-saturated, above 0.9."""
+
+    left: float
+    right: float
+
+
+@dataclass(frozen=True)
+class Dynamics:
+    """What happens inside a network as it reads a text.
+
+    `gradient_norms` has for each state, "h", the LSTM's "c", "layer1.h" and so on, the norm of ∂L_T/∂h_{T-k} for
+    k = 0, 1, … time steps back, L_T being the loss of the last time step alone. `spectral_radius` is that of each
+    square block of W, by its name ("W", or "W_r", "W_z", … by gate), None where its eigenvalues are not found;
+    `saturated` the share of |h| > 0.999 by layer, and `gates` the saturation of each gate.
+    """
+
+    gradient_norms: dict[str, GradientNorms]
+    spectral_radius: dict[str, float | None]
+    saturated: dict[str, float]
+    gates: dict[str, GateSaturation]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A look inside a training after the update `step`: at the network, and at the update that comes next.
+
+    `clipped` is the share of the gradient's entries that are clipped by value, None where that is off; `update_ratio`
+    |Δθ| / |θ| of each tensor, None where |θ| = 0; `step_size` the effective step size of each tensor's entries, of
+    those alone that have had a gradient, None where none has; it is empty where the rule has none.
+    """
+
+    step: int
+    dynamics: Dynamics
+    clipped: float | None
+    update_ratio: dict[str, float | None]
+    step_size: dict[str, Quartiles | None]
+
+
+@dataclass(frozen=True)
 class TrainingMetrics:
     """How a training ended, and why it `stopped`: "steps", "smooth_loss", "patience" or "max_seconds".
 

@@ -107,8 +107,10 @@ class Network:
         state_last = self._recur(window, inputs, state, ())
         return window.outputs(self.parameters).reshape(*inputs.shape, -1), state_last
 
-    def backward(self, inputs: IntArray) -> Parameters:
+    def backward(self, inputs: IntArray, *, since: int = 0) -> Parameters:
         """The gradient of the loss that `forward` just computed on these inputs: `gradients`.
+
+        Of the loss of the time steps from the index `since` on, where it is given.
 
             dV = sum_t do_t h_tᵀ        dc = sum_t do_t        dh_t = Vᵀ do_t
             dW = sum_t da_t h_{t-1}ᵀ    dU = sum_t da_t x_tᵀ   db = sum_t da_t
@@ -118,6 +120,8 @@ class Network:
         """
         window, params, grads = self.window(inputs.shape), self.parameters, self.gradients
         do = window.output_gradient()  # (T·B, K)
+        if since:
+            do[: since * inputs.shape[1]] = 0
         np.dot(do.T, window.layer_output[-1], out=grads["V"])
         np.dot(window.ones, do, out=grads["c"])
         np.dot(do, params["V"], out=window.dh[-1])  # (T·B, m)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from charloom.core.cells.cell import SATURATED
 from charloom.core.common.errors import StateError
 from charloom.core.common.records import TrainingWarning
 from charloom.core.common.types import Array
@@ -25,7 +26,6 @@ _DIVERGED = 1.5  # of the uniform model's loss, and of the loss at the initial w
 _FALLS, _FALLS_AT_END = 0.9, 0.5  # of the first of five, or two, blocks; less of a fall is noise
 _RISEN = 0.5  # of what the loss had fallen below the uniform model's
 _RISEN_LEAST = 0.1  # of the uniform model's loss or the lowest, whichever is higher
-_SATURATED = 0.999  # |h|, where tanh passes 0.2 % of the gradient
 _SATURATED_UNITS = 0.99
 _OVERFITTING = 1.05  # of the lowest validation loss; below it is noise
 
@@ -76,7 +76,7 @@ model, 10 nats per window, got 16 at step 1,500
         self.mean += (loss - self.mean) / self.count  # unlike a sum, cannot overflow
         if h is not None and step % _UNITS_EVERY == 0:
             self.units += h.size
-            self.saturated += int(np.count_nonzero(np.abs(h) > _SATURATED))
+            self.saturated += int(np.count_nonzero(np.abs(h) > SATURATED))
         if self.count >= max(_UPDATES, _CHARACTERS / self.characters):
             self._end_block()
             if len(self.means) == _BLOCKS:
@@ -158,7 +158,7 @@ model, 10 nats per window, got 16 at step 1,500
             self._warn(step, "rising", message + f"to {mean:.4g} at step {step:,}")
         saturation = sum(self.saturations) / _BLOCKS
         if saturation >= _SATURATED_UNITS:
-            message = f"{saturation:.1%} of the hidden units are saturated at step {step:,}: |h| > {_SATURATED}, where "
+            message = f"{saturation:.1%} of the hidden units are saturated at step {step:,}: |h| > {SATURATED}, where "
             self._warn(step, "saturated", message + "tanh passes almost no gradient")
 
     def _warn(self, step: int, kind: str, message: str) -> None:

@@ -61,6 +61,12 @@ class Optimizer(ABC):
                 np.multiply(grads, self.clip_norm / norm, out=grads)
         self._apply(params, grads)
 
+    def step_sizes(self) -> Array | None:
+        """The effective step size of each parameter, (size,): what its gradient, or the mean of its gradients, is
+        multiplied with in an update. NaN for parameters that never had a gradient; None for a rule with one η for all.
+        """
+        return None
+
     @abstractmethod
     def _apply(self, params: Array, grads: Array) -> None:
         """Apply the rule to a clipped gradient."""
@@ -92,6 +98,11 @@ class AdaGrad(Optimizer):
         np.divide(g, root, out=work)
         np.subtract(params, np.multiply(work, self.learning_rate, out=work), out=params)
 
+    def step_sizes(self) -> Array:
+        """η / sqrt(s + ε), which can only fall."""
+        s = self.state["sum_of_squares"]
+        return np.where(s > 0, self.learning_rate / np.sqrt(s + self.epsilon), np.nan)
+
 
 class RMSprop(Optimizer):
     """RMSprop: like AdaGrad, with an exponential moving average of the squares.
@@ -116,6 +127,11 @@ class RMSprop(Optimizer):
         root = np.add(np.sqrt(s, out=work), self.epsilon, out=work)
         np.divide(g, root, out=work)
         np.subtract(params, np.multiply(work, self.learning_rate, out=work), out=params)
+
+    def step_sizes(self) -> Array:
+        """η / (sqrt(s) + ε)."""
+        s = self.state["mean_square"]
+        return np.where(s > 0, self.learning_rate / (np.sqrt(s) + self.epsilon), np.nan)
 
 
 class Adam(Optimizer):
@@ -157,6 +173,11 @@ class Adam(Optimizer):
         if self.weight_decay:
             np.multiply(params, 1 - eta * self.weight_decay, out=params)
         np.subtract(params, work, out=params)
+
+    def step_sizes(self) -> Array:
+        """η / (sqrt(v / (1 - β2^n)) + ε), what the mean of gradients μ / (1 - β1^n) is multiplied with."""
+        v, n = self.state["mean_square"], int(self.state["count"][0])
+        return np.where(v > 0, self.learning_rate / (np.sqrt(v / (1 - self.beta2 ** max(n, 1))) + self.epsilon), np.nan)
 
 
 class SGD(Optimizer):

@@ -5,6 +5,7 @@
 Yields what happened; what is logged, drawn or saved is the caller's to decide. Knows nothing about files.
 """
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -131,8 +132,7 @@ class Training:
         while True:
             if self._learning_rate is not None:
                 self.optimizer.learning_rate = self._learning_rate(self.step + 1, self.progress)
-            window = self._streams[:, self.position : self.position + T + 1].T  # (T + 1, B)
-            loss, state = self.pool.gradient(window, self.state, self.step + 1)
+            loss, state = self.pool.gradient(self._window(), self.state, self.step + 1)
             if not math.isfinite(loss):
                 raise StateError(f"the loss must be finite, got {loss} at step {self.step + 1}")
             self.optimizer.update(network.parameters.vector, network.gradients.vector)
@@ -147,6 +147,24 @@ class Training:
                 self.position, self.epoch = 0, self.epoch + 1
                 self.state = network.zero_state(len(self._streams))
             yield Update(self.step, loss, self.smooth_loss)
+
+    def next_update(self) -> tuple[Array, Array]:
+        """The gradient of the next update, before it is clipped, and the change of the parameters, (size,) each.
+
+        Makes no update, and changes nothing that the training depends on: dropout, too, is that of the next update.
+        """
+        params, optimizer = self.network.parameters.vector.copy(), copy.deepcopy(self.optimizer)
+        if self._learning_rate is not None:
+            optimizer.learning_rate = self._learning_rate(self.step + 1, self.progress)
+        self.pool.gradient(self._window(), self.state, self.step + 1)
+        grads = self.network.gradients.vector
+        gradient = grads.copy()
+        optimizer.update(params, grads)
+        return gradient, params - self.network.parameters.vector
+
+    def _window(self) -> Ids:
+        """The ids that the next update reads, (T + 1, B)."""
+        return self._streams[:, self.position : self.position + self.seq_length + 1].T
 
     def note_validation(self, loss: float) -> None:
         """Keep the present parameters as the best, if this validation loss is the lowest so far.
