@@ -345,7 +345,7 @@ def test_the_bars_are_the_mean_surprise_of_the_text_at_every_step(browser: Brows
     model, earlier = make_model("rnn"), make_model("rnn")
     earlier.network.parameters.vector[:] *= 0.5
     browser.open(make_page(model, snapshots={1: earlier.network.parameters, 300: model.network.parameters}))
-    browser.page.wait_for_function("training.means.size === 2")
+    browser.page.evaluate("() => { while (!training.measure(reading.characters, Infinity)); }")
     means = [Oracle(each, TEXT).losses.mean() for each in (earlier, model)]
     np.testing.assert_allclose(browser.value("[...training.means.values()]"), means, rtol=0, atol=1e-5)
 
