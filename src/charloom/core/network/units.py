@@ -59,9 +59,11 @@ def compare(network: Network, ids: IntArray, features: Mapping[str, Vector]) -> 
 
     A unit or a feature that does not change in one half of the text is left out.
     """
+    half = len(ids) // 2
+    if not half:
+        return Units([], [], 0.0, len(ids))
     found = vectors(network, ids)
     names = [(layer, name, unit) for (layer, name), values in found.items() for unit in range(values.shape[1])]
-    half = len(ids) // 2
     values = np.concatenate([*found.values()], axis=1).astype(np.float64)  # (T, N)
     table = np.stack([*features.values()], axis=1) if features else np.zeros((len(ids), 0))  # (T, F)
     halves = [
