@@ -415,7 +415,7 @@ def test_the_page_works_in_a_frame_that_may_run_scripts_and_nothing_else(browser
     inside.locator("#text").fill("the cat")
     assert "bits of surprise" in inside.locator("#chosen").inner_text()
     inside.get_by_label("gradient").check()
-    assert "99% of what the loss at “t” depends on" in inside.locator("#detail").inner_text()
+    assert "99% of the sum of these lengths" in inside.locator("#detail").inner_text()
 
 
 def test_a_page_of_the_default_size_is_below_5_mb_with_its_snapshots_and_says_of_nothing_that_it_is_left_out() -> None:

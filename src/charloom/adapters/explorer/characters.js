@@ -66,8 +66,8 @@ class CharacterPanel {
   /** Colour each character by `value(index)`, from -1 (cool) over 0 (no colour) to 1 (warm). */
   colour(value) {
     this.elements.forEach((element, index) => {
-      const v = value(index) || 0;
-      element.style.setProperty("--v", Math.min(1, Math.abs(v)).toFixed(3));
+      const v = value(index) || 0, shown = Math.min(1, Math.abs(v)).toFixed(3);
+      if (element.style.getPropertyValue("--v") !== shown) element.style.setProperty("--v", shown);
       element.classList.toggle("cool", v < 0);
     });
   }

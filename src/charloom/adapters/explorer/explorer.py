@@ -68,9 +68,10 @@ def page(
     network, fit = model.network, _Fit()
     parameters, dtype = fit.network([*network.parameters.values()])
     facts = (
-        f"{network.cell}, {network.layers} {'layer' if network.layers == 1 else 'layers'} of {network.hidden_size:,} "
-        f"hidden units, {network.vocabulary_size} characters, after {step:,} updates. Everything here is computed in "
-        "your browser, with the weights that this page holds; nothing is sent anywhere."
+        f"A character-level recurrent network ({network.cell}), {network.layers} "
+        f"{'layer' if network.layers == 1 else 'layers'} of {network.hidden_size:,} hidden units, a vocabulary of "
+        f"{network.vocabulary_size} characters, after {step:,} updates. Everything is computed here, in your browser, "
+        "with the weights that this page holds; nothing is sent anywhere."
     )
     if not parameters:
         return Page(_left_out(corpus, fit.notes), fit.notes)

@@ -121,6 +121,6 @@ function gradientDetail(at) {
   if (!whole) return "Choose a character that has others before it.";
   let lag = 0;
   for (let rest = 0.99 * whole; rest > 0 && lag < norm.length; lag++) rest -= norm[norm.length - 1 - lag] || 0;
-  return `99% of what the loss at ${named(reading.characters[at])} depends on lies in the last ${lag} `
-    + `${lag === 1 ? "character" : "characters"}.`;
+  const last = lag === 1 ? "The last character has" : `The last ${lag} characters have`;
+  return `${last} 99% of the sum of these lengths: what stands before hardly matters to the loss of ${named(reading.characters[at])}.`;
 }

@@ -6,7 +6,8 @@ const data = JSON.parse(byId("data").textContent);
 const vocabulary = Array.from(data.vocabulary);
 const training = new Training(data);
 const reading = new Reading(training.at(data.step), vocabulary);
-const PIECE = 10; // milliseconds of computing between two frames
+const PIECE = 8; // milliseconds of computing between two frames
+const PAUSE = 200; // milliseconds without a change before the network writes: it must not hold up who types
 
 /** The choices and their values at the start; what differs from these is in the address. */
 const defaults = {
@@ -40,7 +41,8 @@ const ALLOWED = {
 };
 const state = { ...defaults };
 let pointed = null; // the character that the pointer is on, where it is on one
-let scheduled = 0;
+let scheduled = 0, resumed = 0; // the frame in which computing goes on, and the timer after which it does
+let changed = 0; // when the state was last changed
 const undone = []; // the texts before the last changes by a button
 
 const panel = new CharacterPanel(byId("characters"), {
@@ -69,6 +71,7 @@ const looked = () => (pointed === null ? committed() : Math.min(pointed, reading
 /** Change the state, and show it. */
 function update(changes) {
   Object.assign(state, changes);
+  changed = performance.now();
   pointed = null;
   const network = training.at(state.step);
   if (reading.network !== network) reading.use(network);
@@ -87,10 +90,17 @@ function replaceText(text) {
 /** Compute in the next frames what is left: the text, then what is written, then the text at every step. */
 function schedule() {
   cancelAnimationFrame(scheduled);
+  clearTimeout(resumed);
   scheduled = requestAnimationFrame(() => {
     const before = reading.steps.length, finished = reading.advance(PIECE);
     if (reading.steps.length > before || state.lens === "ngram") show();
-    if (!finished || !write(PIECE)) return schedule();
+    if (!finished) return schedule();
+    const pause = changed + PAUSE - performance.now();
+    if (pause > 0) {
+      resumed = setTimeout(schedule, pause);
+      return;
+    }
+    if (!write(PIECE / 3)) return schedule();
     const measured = training.measure(reading.characters, PIECE);
     bars.show(training, state.step, Math.log(vocabulary.length));
     if (!measured) schedule();
@@ -188,7 +198,7 @@ function showHold() {
   slider.disabled = state.hold === "";
   byId("hold").checked = state.hold !== "";
   byId("hold-unit").textContent = unitName(state.unit);
-  byId("hold-number").textContent = state.hold === "" ? "" : Number(state.hold).toFixed(2);
+  byId("hold-number").textContent = state.hold === "" ? "" : signed(Number(state.hold));
 }
 
 function showStep() {
@@ -198,7 +208,7 @@ function showStep() {
   byId("step").setAttribute("aria-valuetext", `step ${step}`);
   byId("step-value").textContent = `step ${step}`;
   const mean = reading.meanLoss();
-  byId("step-mean").textContent = mean === mean ? `${inUnit(mean)} per character of the text above.` : "";
+  byId("step-mean").textContent = mean === mean ? `${inUnit(mean)} per character of your text` : "";
   byId("earlier").hidden = state.step === data.step;
   setText("earlier-step", `The network of step ${step}.`);
 }

@@ -8,13 +8,19 @@
 // a text that is edited keeps the time steps before the edit. Knows nothing about the page.
 "use strict";
 
-/** y = A x */
-function times(A, x) {
-  const y = new Float64Array(A.rows);
-  for (let i = 0, place = 0; i < A.rows; i++) {
-    let sum = 0;
-    for (let j = 0; j < A.columns; j++) sum += A.values[place++] * x[j];
-    y[i] = sum;
+/** y = A x. Four sums that do not wait for each other take two thirds of the time of one. */
+function times({ rows, columns, values }, x) {
+  const y = new Float64Array(rows);
+  for (let i = 0, place = 0; i < rows; i++) {
+    let j = 0, s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    for (; j + 3 < columns; j += 4, place += 4) {
+      s0 += values[place] * x[j];
+      s1 += values[place + 1] * x[j + 1];
+      s2 += values[place + 2] * x[j + 2];
+      s3 += values[place + 3] * x[j + 3];
+    }
+    for (; j < columns; j++) s0 += values[place++] * x[j];
+    y[i] = s0 + s1 + (s2 + s3);
   }
   return y;
 }

@@ -60,5 +60,7 @@ function gumbelNoise(K, random) {
 /** The id that the noise draws. */
 function draw(o, noise, options) {
   const value = (k) => o[k] + options.temperature * noise[k];
-  return likeliest(o, options).reduce((best, k) => (value(k) > value(best) ? k : best));
+  const isRestricted = options.top_k > 0 || options.top_p < 1;
+  const kept = isRestricted ? likeliest(o, options) : Array.from(o.keys());
+  return kept.reduce((best, k) => (value(k) > value(best) ? k : best));
 }

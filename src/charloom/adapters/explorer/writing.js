@@ -66,7 +66,7 @@ function showDrafts(free, held) {
   byId("held").hidden = !held;
   if (!held) return;
   showWritten(byId("written-held"), text(held), same);
-  byId("held-title").textContent = `With ${unitName(state.unit)} held at ${Number(state.hold).toFixed(2)}`;
+  byId("held-title").textContent = `With ${unitName(state.unit)} held at ${signed(Number(state.hold))}`;
   byId("same").textContent = same < free.ids.length
     ? `The same random numbers: the texts part after ${same} ${same === 1 ? "character" : "characters"}.`
     : "The same random numbers, and the same text.";
