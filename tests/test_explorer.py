@@ -19,6 +19,7 @@ from charloom.core.network import Model, Network
 from charloom.core.network.sampling import likeliest
 from charloom.core.network.units import compare, vectors
 from charloom.core.text import Vocabulary, features
+from charloom.core.text.ngrams import NGrams
 from tests.project import ROOT
 from tests.results import CHROMIUM, browser_page
 
@@ -254,6 +255,49 @@ def test_the_gradients_of_a_loss_are_those_of_pythons_backward_pass(browser: Bro
     colours = browser.value("panel.elements.map((element) => Number(element.style.getPropertyValue('--v')))")
     np.testing.assert_allclose(colours[:t], np.sqrt(lengths / lengths.max()), rtol=0, atol=6e-4)
     assert not any(colours[t:])
+
+
+def ngram_losses(model: Model, training_text: str, text: str, order: int) -> Array:
+    """Python's losses of the text by the n-gram model of the training text, from the second character on."""
+    vocabulary = model.vocabulary
+    ngrams = NGrams(vocabulary.encode(training_text), vocabulary_size=len(vocabulary), order=order)
+    return ngrams.losses(vocabulary.encode(text))
+
+
+@pytest.mark.parametrize("order", [0, 1, 2, 6, 50])
+def test_the_difference_to_n_grams_is_that_of_pythons_models(browser: Browser, order: int) -> None:
+    oracle = Oracle(make_model("gru"), TEXT[:900])
+    browser.open(make_page(oracle.model, TEXT[:900], order=order, training_text=TEXT[100:600]), "#lens=ngram&at=500")
+    browser.page.evaluate("() => { while (ngrams.counts.length < ngrams.order) ngrams.countOneOrder(); show(); }")
+    expected = oracle.losses - ngram_losses(oracle.model, TEXT[100:600], oracle.text, order)
+    shown = browser.value("reading.characters.map((_, index) => ngramDifference(index)).slice(1)")
+    np.testing.assert_allclose(shown, expected, rtol=0, atol=1e-5)
+    bits = [abs(nats) / np.log(2) for nats in (expected[499], expected.mean())]
+    said = browser.page.locator("#detail").inner_text()
+    assert re.findall(r"surprise is ([\d.]+) bits", said) == [f"{value:.3f}" for value in bits]
+    assert ("lower per character" in said.rpartition("average")[2]) == bool(expected.mean() < 0)
+
+
+def test_a_typed_text_is_compared_with_n_grams_too(browser: Browser) -> None:
+    oracle = Oracle(make_model("rnn"), "the ferryman ate the oars")
+    browser.open(make_page(oracle.model), "#lens=ngram")
+    browser.page.locator("#text").fill(oracle.text)
+    browser.page.locator("#detail", has_text="on average").wait_for()  # the training text is counted in pieces
+    browser.read()
+    expected = oracle.losses - ngram_losses(oracle.model, TEXT, oracle.text, 4)
+    shown = browser.value("reading.characters.map((_, index) => ngramDifference(index)).slice(1)")
+    np.testing.assert_allclose(shown, expected, rtol=0, atol=1e-5)
+
+
+def test_without_the_training_text_the_excerpt_alone_is_compared(browser: Browser) -> None:
+    oracle = Oracle(make_model("rnn"), TEXT)
+    losses = ngram_losses(oracle.model, TEXT * 2, TEXT, 3)
+    browser.open(make_page(oracle.model, training_text=None, ngram_losses=losses.tolist()), "#lens=ngram")
+    shown = browser.value("reading.characters.map((_, index) => ngramDifference(index)).slice(1)")
+    np.testing.assert_allclose(shown, oracle.losses - losses, rtol=0, atol=1e-5)
+    assert "The training text is left out" in browser.page.locator("#notes").inner_text()
+    browser.page.locator("#text").fill(TEXT[:50])
+    assert "only the text from the corpus is compared" in browser.page.locator("#detail").inner_text()
 
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])

@@ -45,7 +45,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
     for name, png in figures.items():
         artifacts.FIGURES[name].write_bytes(out, png)
     artifacts.REPORT.write_bytes(out, page.encode())
-    artifacts.EXPLORER.write_bytes(out, exploration.page(inp, metrics))
+    artifacts.EXPLORER.write_bytes(out, exploration.page(inp, metrics, order=made_with.baseline.order))
     artifacts.seal("plot", out)
 
 

@@ -1,6 +1,10 @@
 // What Python put into the page: one JSON value, its arrays as base64 of little-endian numbers.
 "use strict";
 
+const byId = (id) => document.getElementById(id);
+const data = JSON.parse(byId("data").textContent);
+const vocabulary = Array.from(data.vocabulary);
+
 /** The numbers of a base64 text: float32, or float16 where `dtype` says so. */
 function decodeNumbers(base64, dtype) {
   const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));

@@ -5,7 +5,7 @@
 //     legend()       what the cool or pale, and what the warm end means; whether there is a cool one
 //     detail(at)     what there is to say of the chosen character, and of the text
 //
-// Uses `state`, `reading` and `data` of main.js.
+// Uses `data` of data.js, and `state` and `reading` of main.js.
 "use strict";
 
 const LENSES = {
@@ -21,19 +21,18 @@ const LENSES = {
   },
 
   ngram: {
-    help: () => `The surprise of the network minus that of a ${data.order}-gram model, which knows how often the training `
-      + `text has each run of up to ${data.order} characters and nothing else. Cool: the network predicts better.`,
+    help: () => `The surprise of the network minus that of the ${ngramName}, which knows how often the training text has `
+      + `each run of up to ${data.order} characters and nothing else. Cool: the network predicts better.`,
     prepare: () => prepareNGrams(),
     colour: (index) => ngramDifference(index) / 3,
-    legend: () => [`network better by ${inUnit(3, 1)} or more`, `${data.order}-gram model better`, true],
+    legend: () => [`network better by ${inUnit(3, 1)} or more`, `${ngramName} better`, true],
     detail(at) {
       if (!ngramLosses) return ngramsMissing;
       const differences = reading.characters.map((_, index) => ngramDifference(index)).filter((value) => value === value);
       if (!differences.length) return "";
       const mean = differences.reduce((a, b) => a + b, 0) / differences.length, here = ngramDifference(at);
-      const better = (value) => (value < 0 ? "the network’s is lower" : "the n-gram model’s is lower");
-      const ofOne = here === here ? `At ${named(reading.characters[at])} the surprises differ by ${inUnit(here)}. ` : "";
-      return `${ofOne}On average: ${inUnit(mean, 3)}, so ${better(mean)}.`;
+      const compared = (nats) => `the network’s surprise is ${inUnit(Math.abs(nats), 3)} ${nats < 0 ? "lower" : "higher"}`;
+      return `${here === here ? `At ${named(reading.characters[at])} ${compared(here)}; on` : "On"} average, ${compared(mean)} per character.`;
     },
   },
 
@@ -67,14 +66,16 @@ const LENSES = {
 
 // ---- Against n-grams
 
+const ngramName = data.order ? `${data.order}-gram model` : "uniform model";
 let ngrams = null, ngramLosses = null, ngramsRead = null, ngramsMissing = "";
 
 /** Count the training text, once and in pieces; then the losses of the text by it. */
 function prepareNGrams() {
   if (data.training_text === null) {
-    const isExcerpt = state.text === data.excerpt;
+    const isExcerpt = data.ngram_losses.length > 0 && state.text === data.excerpt;
     ngramLosses = isExcerpt ? [NaN, ...data.ngram_losses] : null;
-    ngramsMissing = "The training text is too large for this page: the comparison is there for the text from the corpus only.";
+    ngramsMissing = "The training text, which the n-gram model counts, is too large for this page"
+      + (data.ngram_losses.length ? ": only the text from the corpus is compared." : ".");
     return;
   }
   if (!ngrams) {

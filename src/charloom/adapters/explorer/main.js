@@ -1,9 +1,6 @@
 // The page: what the reader chooses is in `state`; `update` changes it, has the text read, and shows all views anew.
 "use strict";
 
-const byId = (id) => document.getElementById(id);
-const data = JSON.parse(byId("data").textContent);
-const vocabulary = Array.from(data.vocabulary);
 const training = new Training(data);
 const reading = new Reading(training.at(data.step), vocabulary);
 const PIECE = 8; // milliseconds of computing between two frames

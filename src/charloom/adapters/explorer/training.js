@@ -1,5 +1,5 @@
 // The snapshots of the training: the network as it was after so many updates, from noise to words.
-// Uses `state`, `reading` and `data` of main.js.
+// Uses `data` of data.js, and `state` and `reading` of main.js.
 "use strict";
 
 const SAMPLE_LENGTH = 240; // characters that the network of each step writes

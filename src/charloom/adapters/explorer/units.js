@@ -1,5 +1,5 @@
 // Single units: which one is looked at, its values along the text, and what it follows.
-// Uses `state`, `reading` and `data` of main.js.
+// Uses `data` of data.js, and `state` and `reading` of main.js.
 "use strict";
 
 const LIMITS = { c: 0 }; // the scale of a state without bounds is that of its values

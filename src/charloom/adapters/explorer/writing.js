@@ -1,5 +1,5 @@
 // Writing: texts that networks draw with the same random numbers, so that what differs is due to the networks.
-// Uses `state`, `reading` and `data` of main.js.
+// Uses `data` of data.js, and `state` and `reading` of main.js.
 "use strict";
 
 /** A text that is drawn in pieces, so that the page stays alive. */
