@@ -10,6 +10,7 @@ import pytest
 from charloom.core import gradcheck
 from charloom.core.cells import CELLS, Cell
 from charloom.core.common.records import StepSizeError
+from charloom.core.common.reference import REFERENCE, ReferenceErrors
 from charloom.core.common.types import Array, IntArray
 from charloom.core.gradcheck import Copies, Window, check, copies, second_window, well_conditioned
 from charloom.core.gradcheck.check import TRUNCATION, Check, compare
@@ -485,7 +486,17 @@ def test_all_is_the_largest_of_the_tensors(sweep: list[StepSizeError]) -> None:
 
 
 def test_the_table_has_a_line_for_each_tensor_with_the_references_figures() -> None:
-    lines = gradcheck.table({"initial": found(a_network()).errors}).splitlines()
+    lines = gradcheck.table({"initial": found(a_network()).errors}, REFERENCE).splitlines()
     W = next(line for line in lines if line.startswith("W "))
     assert W.split()[-4:] == ["3.1e-07", "5.4e-06", "64", "0"]
     assert [line.split()[0] for line in lines[3:8]] == ["W", "U", "b", "V", "c"]
+
+
+@pytest.mark.parametrize(("weights", "reference"), [("initial", {}), ("large", REFERENCE)], ids=["cell", "weights"])
+def test_the_table_of_another_cell_or_other_weights_has_no_figures_of_the_reference(
+    weights: str, reference: ReferenceErrors
+) -> None:
+    table = gradcheck.table({weights: found(a_network()).errors}, reference)
+    assert "reference" not in table
+    (W,) = (line for line in table.splitlines() if line.startswith("W "))
+    assert len(W.split()) == 1 + 4 + 2

@@ -15,6 +15,7 @@ from charloom.adapters.progress import counted
 from charloom.core import gradcheck
 from charloom.core.common.errors import DataError, GradientError
 from charloom.core.common.records import ErrorRow, GradientErrors, MethodErrors
+from charloom.core.common.reference import reference_errors
 from charloom.core.common.types import Ids
 from charloom.core.network import Dropout, Network
 
@@ -52,7 +53,8 @@ def run(config: Config, inp: Path, out: Path) -> None:
                 sweep = gradcheck.step_sweep(network, window, rng=rng, map=map)
 
     errors = {weights: check.errors for weights, check in checks.items()}
-    print(gradcheck.table(errors), *notes, sep="\n")
+    reference = reference_errors(config.model.cell, config.model.layers)
+    print(gradcheck.table(errors, reference), *notes, sep="\n")
     rows = list(_rows(errors))
     if all(math.isfinite(row.max_absolute_error) for row in rows):  # JSON has no other numbers
         initial, large = errors.values()
