@@ -489,7 +489,7 @@ def test_the_init_files_that_no_stage_depends_on_hold_a_docstring_and_nothing_el
         (["adapters/plots"], {"plot"}),
         (["adapters/report"], {"plot"}),
         (["adapters/tracking"], {"track"}),
-        (["experiment.py", "fetch.py", "adapters/fetch.py", "adapters/sweeps.py"], set()),
+        (["experiment.py", "fetch.py", "adapters/fetch.py", "adapters/sweeps"], set()),
         (["tracking.py", "adapters/ui.py"], set()),
     ],
 )

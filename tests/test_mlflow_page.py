@@ -36,7 +36,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
         config = make_config()
         parent = sweeps.open_parent(config.tracking, "a sweep")
         record(config, inp, parent=parent)
-        sweeps.close_parent(config.tracking, parent, [{"job": 0, "overrides": "seed=1", "smooth_loss": 38.4}])
+        sweeps.close_parent(config.tracking, parent, [sweeps.Job(0, ["seed=1"], {"nats_per_char": 1.5})])
         recorded = record(config, inp)
         hostile = _record_hostile(inp)
         (failed,) = Project(root).runs("attributes.status = 'FAILED'")

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import signal
+import statistics
 import subprocess
 import time
 from collections.abc import Callable
@@ -49,9 +50,9 @@ class SweepProject(Project):
         (parent,) = self.runs(f"tags.mlflow.runName = 'sweep {folder.name}'")
         return parent, self.runs(f"tags.mlflow.parentRunId = '{parent.info.run_id}'")
 
-    def table(self, run: "Run") -> list[dict[str, str]]:
-        """The table of jobs that a sweep's run has."""
-        (path,) = self.root.glob(f"mlartifacts/**/{run.info.run_id}/artifacts/sweep.json")
+    def table(self, run: "Run", name: str = "sweep.json") -> list[dict[str, str]]:
+        """A table that a sweep's run has."""
+        (path,) = self.root.glob(f"mlartifacts/**/{run.info.run_id}/artifacts/{name}")
         table = json.loads(path.read_text(encoding="utf-8"))
         return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
 
@@ -129,7 +130,7 @@ def test_the_summary_of_a_sweep_has_the_figures_of_each_job(project: SweepProjec
     for number, (row, (learning_rate, hidden_size)) in enumerate(zip(summary, JOBS, strict=True)):
         assert (row["optimizer.learning_rate"], row["model.hidden_size"]) == (learning_rate, hidden_size)
         figures = metrics(four / str(number))
-        for name in ("smooth_loss", "bits_per_char", "validation_nats_per_char"):
+        for name in ("validation_nats_per_char", "nats_per_char"):
             assert float(row[name]) == figures[name]
         assert row["error"] == ""
     parent, _ = project.sweep_runs(four)
@@ -138,10 +139,33 @@ def test_the_summary_of_a_sweep_has_the_figures_of_each_job(project: SweepProjec
 
 def test_the_best_job_of_a_sweep_is_named_in_mlflow(project: SweepProject, four: Path) -> None:
     parent, _ = project.sweep_runs(four)
-    losses = [metrics(four / str(number))["smooth_loss"] for number in range(4)]
+    losses = [metrics(four / str(number))["validation_nats_per_char"] for number in range(4)]
     best = losses.index(min(losses))
-    assert parent.data.metrics["best/smooth_loss"] == losses[best]
-    assert parent.data.tags["mlflow.note.content"].startswith(f"Best: job {best}, optimizer.learning_rate 0.1")
+    assert parent.data.metrics["best/validation_nats_per_char"] == losses[best]
+    learning_rate, _ = JOBS[best]
+    assert parent.data.tags["mlflow.note.content"].startswith(
+        f"Best: jobs {best}, optimizer.learning_rate {learning_rate}"
+    )
+
+
+def test_a_sweep_over_seeds_has_their_mean_and_standard_deviation_everywhere(project: SweepProject) -> None:
+    ended = project.experiment("-m", *SMALL, "seed=21,22")
+    assert ended.code == 0, ended.errors
+    folder = project.output_folder("multirun", ended.pid)
+    losses = [metrics(folder / str(number))["validation_nats_per_char"] for number in range(2)]
+    mean, sd = statistics.mean(losses), statistics.stdev(losses)
+    assert f"{mean:.4f} ± {sd:.4f}" in ended.errors
+    with (folder / "summary.csv").open(encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["jobs"], row["seeds"], row["failed"]) == ("0 1", "2", "0")
+    assert "seed" not in row
+    assert float(row["validation_nats_per_char"]) == pytest.approx(mean)
+    assert float(row["validation_nats_per_char_sd"]) == pytest.approx(sd)
+    parent, _ = project.sweep_runs(folder)
+    assert parent.data.metrics["best/validation_nats_per_char"] == pytest.approx(mean)
+    assert parent.data.metrics["best/validation_nats_per_char_sd"] == pytest.approx(sd)
+    assert parent.data.metrics["best/seeds"] == 2
+    assert project.table(parent, "summary.json") == [row]
 
 
 @pytest.fixture(scope="module")
@@ -162,9 +186,9 @@ def test_a_sweep_with_a_failed_job_ends_with_its_exit_code_and_one_line(failing:
 def test_the_other_jobs_of_a_sweep_with_a_failed_one_are_there(failing: tuple[Ended, Path]) -> None:
     _, folder = failing
     first, second, third = rows(folder)
-    assert float(first["smooth_loss"]) == metrics(folder / "0")["smooth_loss"]
+    assert float(first["nats_per_char"]) == metrics(folder / "0")["nats_per_char"]
     assert (first["error"], third["error"]) == ("", "")
-    assert second["smooth_loss"] == ""
+    assert second["nats_per_char"] == ""
     assert "data/none.txt" in second["error"]
 
 
@@ -212,7 +236,7 @@ def test_a_job_with_a_value_out_of_its_range_fails_and_the_others_run(project: S
     assert ended.code == 2
     first, second = rows(project.output_folder("multirun", ended.pid))
     assert first["error"].startswith("synthesize.temperature must be >= 0, got -1")
-    assert float(second["smooth_loss"]) > 0
+    assert float(second["nats_per_char"]) > 0
     parent, children = project.sweep_runs(project.output_folder("multirun", ended.pid))
     assert parent.info.status == "FAILED"
     refused, finished = sorted(children, key=lambda run: run.info.status)
@@ -290,7 +314,7 @@ def test_a_sweep_that_is_terminated_keeps_what_is_done_and_leaves_no_run_open(pr
     assert errors.strip().splitlines()[-1] == "charloom: error: ended by SIGTERM"
     folder = project.output_folder("multirun", process.pid)
     done, broken = rows(folder)
-    assert float(done["smooth_loss"]) == metrics(folder / "0")["smooth_loss"]
+    assert float(done["nats_per_char"]) == metrics(folder / "0")["nats_per_char"]
     assert broken["error"] == "ended before its result"
     parent, (child,) = project.sweep_runs(folder)
     assert parent.info.status == "KILLED"

@@ -215,20 +215,20 @@ def test_a_sweep_is_a_parent_with_its_runs_and_its_table(workspace: Path, result
         config.tracking,
         parent,
         [
-            {"job": 0, "overrides": "optimizer.learning_rate=0.1", "smooth_loss": 38.43, "error": ""},
-            {"job": 1, "overrides": "optimizer.learning_rate=0.05", "smooth_loss": 37.5e-12, "error": ""},
-            {"job": 2, "overrides": "optimizer.learning_rate=1e9", "error": message},
-            {"job": 3, "overrides": "optimizer.learning_rate=1e8", "smooth_loss": float("nan")},
+            sweeps.Job(0, ["optimizer.learning_rate=0.1"], {"nats_per_char": 1.5}),
+            sweeps.Job(1, ["optimizer.learning_rate=0.05"], {"nats_per_char": 37.5e-12}),
+            sweeps.Job(2, ["optimizer.learning_rate=1e9"], {}, message, 4),
+            sweeps.Job(3, ["optimizer.learning_rate=1e8"], {"nats_per_char": float("nan")}),
         ],
         status="FAILED",
     )
     run = client.get_run(parent)
     assert run.info.status == "FAILED"
-    assert run.data.metrics == {"best/smooth_loss": 37.5e-12}
+    assert run.data.metrics == {"best/nats_per_char": 37.5e-12, "best/seeds": 1}
     table = json.loads(Path(client.download_artifacts(parent, "sweep.json")).read_text())
-    assert table["columns"] == ["job", "overrides", "smooth_loss", "error"]
-    assert table["data"][1] == ["1", "optimizer.learning_rate=0.05", "3.75e-11", ""]
-    assert table["data"][2] == ["2", "optimizer.learning_rate=1e9", "", message]
+    assert table["columns"] == ["job", "optimizer.learning_rate", "nats_per_char", "error"]
+    assert table["data"][1] == ["1", "0.05", "3.75e-11", ""]
+    assert table["data"][2] == ["2", "1e9", "", message]
 
     under = Project(workspace).runs(f"tags.mlflow.parentRunId = '{parent}'")
     (failure,) = (run for run in under if "charloom.error" in run.data.tags)

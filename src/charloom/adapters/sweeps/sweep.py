@@ -1,0 +1,102 @@
+"""A sweep from its first job to its summary: what became of each job, in the sweep's folder and in MLflow.
+
+The sweep and its jobs, which may run in processes of their own, meet in the sweep's folder: each job leaves its result
+there, in a folder of its own, or why it failed. In MLflow, a run stands above the runs of the jobs; where MLflow cannot
+be written to, that is a warning, and the sweep goes on. Knows nothing about how a job is run.
+"""
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from charloom.adapters.configuration import Config
+from charloom.adapters.files import artifacts
+from charloom.adapters.files.formats import replacing, to_json
+from charloom.adapters.sweeps.jobs import FIGURES, Job, configurations, table
+from charloom.adapters.sweeps.parent import PARENT, close_parent, open_parent, parent_run, record_failure
+from charloom.core.common.errors import CharloomError
+
+_FAILURE = "failure.json"
+
+
+class SweepError(CharloomError):
+    """Some of a sweep's jobs failed; its exit code is the first failed job's."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+@contextmanager
+def sweep(config: Config) -> Iterator[Path]:
+    """Open MLflow's run of a sweep, and write the summary at the sweep's end, however it ends.
+
+    `config` is what all its jobs have in common. Yields the folder for the jobs' folders. Raises SweepError where jobs
+    failed.
+    """
+    folder = Path(config.out)
+    parent = open_parent(config.tracking, f"sweep {folder.name}")
+    os.environ[PARENT] = parent or ""
+    status = "KILLED"
+    try:
+        yield folder
+        status = "FINISHED"
+    finally:
+        found = (_read_job(path.parents[1]) for path in folder.glob("*/.hydra/overrides.yaml"))
+        jobs = sorted(found, key=lambda job: job.number)
+        failed = [job for job in jobs if job.error]
+        if failed and status == "FINISHED":
+            status = "FAILED"
+        _write(folder, jobs)
+        close_parent(config.tracking, parent, jobs, status=status)
+        del os.environ[PARENT]
+    if failed:
+        listed = "; ".join(f"job {job.number} ({' '.join(job.overrides)}): {job.error}" for job in failed)
+        raise SweepError(f"{len(failed)} of {len(jobs)} jobs failed: {listed}", failed[0].exit_code)
+
+
+def note_failure(folder: Path, config: Config | None, error: CharloomError) -> None:
+    """Leave a job's failure in its folder, and in MLflow as a failed run: the sweep goes on."""
+    failure = {"error": str(error), "exit_code": error.exit_code}
+    with replacing(folder / _FAILURE) as file:
+        file.write((to_json(failure, indent=2) + "\n").encode())
+    if config is not None:
+        record_failure(config, str(error), parent=parent_run())
+
+
+def _read_job(folder: Path) -> Job:
+    overrides = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
+    number = int(folder.name)
+    if (folder / _FAILURE).exists():
+        return Job(number, overrides, {}, **json.loads((folder / _FAILURE).read_text(encoding="utf-8")))
+    if not (folder / artifacts.RESULT.name).exists():
+        return Job(number, overrides, {}, "ended before its result", 1)
+    metrics = vars(artifacts.METRICS.read(folder))
+    return Job(number, overrides, {name: metrics[name] for name in FIGURES if metrics[name] is not None})
+
+
+def _write(folder: Path, jobs: Sequence[Job]) -> None:
+    """The jobs as sweep.csv, the configurations as summary.csv and, best first, as a table on the terminal."""
+    if not jobs:
+        return
+    found = configurations(jobs)
+    _write_csv(folder / "sweep.csv", [job.row() for job in jobs])
+    _write_csv(folder / "summary.csv", [configuration.row() for configuration in found])
+    print(*table(found), f"summary in {folder / 'summary.csv'}", sep="\n", file=sys.stderr)
+
+
+def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Rows as a file; where a row lacks a column, its cell is empty."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(
+            file, list(dict.fromkeys(column for row in rows for column in row)), lineterminator="\n"
+        )
+        writer.writeheader()
+        writer.writerows(rows)
