@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 
 from charloom.adapters.files import artifacts
 from charloom.core.common.errors import DataError
+from charloom.core.common.formatting import standing
+from charloom.core.common.records import BaselineScore
 from charloom.core.network import Network, evaluate
 from charloom.core.text import NGrams, baselines
+from charloom.core.text.ngrams import name_of
 from charloom.stages import baseline
 from tests.results import make_config, prepare
 
@@ -183,6 +186,33 @@ def test_orders_that_the_training_text_is_too_small_for_are_left_out() -> None:
         "4-gram: the training text must have 4 characters or more, got 3",
         "5-gram: the training text must have 5 characters or more, got 3",
     ]
+
+
+NATS = (4.2, 3.3, 2.5, 2.0, 1.8, 1.6, 1.7)  # of the models of orders 0 to 6
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        (4.3, "worse than the uniform model"),
+        (4.2, "worse than the uniform model"),
+        (3.9, "between the uniform model and the 1-gram"),
+        (1.9, "between the 3-gram and the 4-gram"),
+        (1.75, "between the 4-gram and the 6-gram"),
+        (1.65, "between the 6-gram and the 5-gram"),
+        (1.6, "between the 6-gram and the 5-gram"),
+        (1.5, "better than all n-gram models"),
+    ],
+)
+def test_a_loss_stands_between_the_models_whose_losses_are_next_to_it(loss: float, expected: str) -> None:
+    models = [BaselineScore(name_of(n), n, nats, nats / math.log(2), math.exp(nats)) for n, nats in enumerate(NATS)]
+    assert standing(loss, models) == expected
+
+
+def test_without_n_gram_models_a_loss_is_compared_with_the_uniform_model() -> None:
+    uniform = BaselineScore("uniform", 0, 1.0, 1.0, 2.0)
+    assert standing(0.9, [uniform]) == "better than the uniform model"
+    assert standing(0.9, []) == ""
 
 
 def run_stage(tmp_path: Path, text: str, *, order: int = 6, fraction: float = 0.1) -> None:

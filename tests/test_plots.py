@@ -27,6 +27,7 @@ from charloom.adapters.configuration import Config, flatten, load
 from charloom.adapters.files import artifacts, models, snapshots
 from charloom.core.common.errors import StateError
 from charloom.core.common.records import (
+    BaselineScore,
     GradientErrors,
     HistoryRow,
     MethodErrors,
@@ -50,6 +51,7 @@ ROOT = Path(__file__).parents[1]
 RNN = ("W", "V", "U", "b", "c")
 DEEP = (*(f"{layer}{name}" for layer in ("", "layer1.", "layer2.", "layer3.") for name in "WUb"), "V", "c", "layer4.W")
 T, K = 25, 65
+MODELS = BASELINES.models
 WORDS = """The ferryman of the river Lull wore two watches, one in each waistcoat
 pocket, and he consulted both of them before he would say good morning.
 
@@ -284,6 +286,8 @@ def test_a_png_is_1200_pixels_wide_and_holds_pixels_only() -> None:
 def test_no_text_is_cut_off(drawn: Drawn, monkeypatch: pytest.MonkeyPatch, tensors: Sequence[str]) -> None:
     figures = [
         drawn(plots.loss, history(), **SIZES),
+        drawn(plots.loss, history(), **SIZES, baselines=MODELS, warnings=[WARNING]),
+        drawn(plots.loss, [row(1, 106.0, 106.2)], **SIZES, baselines=MODELS),
         drawn(plots.loss, [row(1, 106.0, 106.2)], **SIZES),
         drawn(plots.gradient_errors, gradient_check(tensors), reference=REFERENCE),
         drawn(plots.step_sweep, sweep(tensors), step=1e-5),
@@ -297,9 +301,13 @@ def test_no_text_is_cut_off(drawn: Drawn, monkeypatch: pytest.MonkeyPatch, tenso
             assert 0 <= box.y0 < box.y1 <= height, text
 
 
+@pytest.mark.parametrize("models", [[], MODELS, MODELS[:4]], ids=len)
 @pytest.mark.parametrize("last", [1.5, 42.0, 103.0, 104.5, 106.0])
-def test_no_text_of_the_loss_lies_on_another(drawn: Drawn, monkeypatch: pytest.MonkeyPatch, last: float) -> None:
-    figure = drawn(plots.loss, [row(1, 106.0, 106.0), row(100, last, last, last / T)], **SIZES)
+def test_no_text_of_the_loss_lies_on_another(
+    drawn: Drawn, monkeypatch: pytest.MonkeyPatch, last: float, models: list[BaselineScore]
+) -> None:
+    rows = [row(1, 106.0, 106.0), row(100, last, last, last / T)]
+    figure = drawn(plots.loss, rows, **SIZES, baselines=models)
     for (first, a), (second, b) in combinations(boxes(figure, monkeypatch), 2):
         assert not a.padded(-1).overlaps(b.padded(-1)), (first, second)
 
@@ -332,6 +340,22 @@ def test_validation_is_drawn_in_nats_per_window(drawn: Drawn) -> None:
 def test_without_validation_there_is_no_word_of_it(drawn: Drawn) -> None:
     figure = drawn(plots.loss, history(validated=False), **SIZES)
     assert not [text for text in texts(figure) if "Validation" in text]
+
+
+def test_each_n_gram_model_is_a_line_at_its_loss_and_close_ones_share_a_name(drawn: Drawn) -> None:
+    figure = drawn(plots.loss, history(), **SIZES, baselines=MODELS)
+    lines = [np.asarray(line.get_ydata()).tolist() for line in figure.axes[0].lines if line.get_linestyle() == "--"]
+    assert lines == [[nats, nats] for nats in sorted(T * model.nats_per_char for model in MODELS if model.order)]
+    names = [text.get_text() for text in figure.axes[0].texts if text.get_text().endswith("-gram")]
+    assert names == ["4- to 6-gram", "3-gram", "2-gram", "1-gram"]
+
+
+def test_the_title_says_where_the_lowest_validation_loss_stands_among_the_models(drawn: Drawn) -> None:
+    rows = [row(1, 104.0, 104.0), row(50, 70.0, 80.0, 1.8), row(100, 60.0, 75.0, 2.0)]
+    title = drawn(plots.loss, rows, **SIZES, baselines=MODELS).get_suptitle()
+    assert title.splitlines()[1:] == ["Lowest validation loss, 45.0: between the 2-gram and the 3-gram"]
+    assert "\n" not in drawn(plots.loss, rows, **SIZES).get_suptitle()
+    assert "\n" not in drawn(plots.loss, history(validated=False), **SIZES, baselines=MODELS).get_suptitle()
 
 
 def test_the_axis_at_the_right_has_bits_per_character(drawn: Drawn) -> None:

@@ -24,7 +24,9 @@ def run(config: Config, inp: Path, out: Path) -> None:
     reference = REFERENCE if is_plain else {}
 
     figures = {
-        "loss": plots.loss(history, seq_length=T, vocabulary_size=K, warnings=warnings),
+        "loss": plots.loss(
+            history, seq_length=T, vocabulary_size=K, baselines=artifacts.BASELINES.read(inp).models, warnings=warnings
+        ),
         "gradcheck": plots.gradient_errors(errors, reference=reference),
         "step_sweep": plots.step_sweep(artifacts.STEP_SWEEP.read(inp), step=errors.step),
         "samples": plots.samples(samples),

@@ -1,8 +1,8 @@
 """How numbers and texts are shown, the same in every figure, on every page and on the terminal."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from charloom.core.common.records import Baselines
+from charloom.core.common.records import Baselines, BaselineScore
 
 # Control characters, line separators, and what turns the direction of writing: a terminal would obey them.
 _CODE_POINTS = (
@@ -59,7 +59,6 @@ def listed(characters: Iterable[str], *, most: int = 10) -> str:
 def baseline_table(found: Baselines) -> str:
     """The scores of the models as a table for the terminal, and below it which ones were left out.
 
-    >>> from charloom.core.common.records import BaselineScore
     >>> print(baseline_table(Baselines([BaselineScore("uniform", 0, 0.6931, 1.0, 2.0)], 9, 0, [])))
     model    nats per character  bits per character  perplexity
     uniform              0.6931              1.0000        2.00
@@ -73,3 +72,32 @@ def baseline_table(found: Baselines) -> str:
     if found.models:
         lines.append(f"{found.characters:,} characters of the validation text, from the second on")
     return "\n".join([*lines, *(f"left out: {reason}" for reason in found.left_out)])
+
+
+def standing(nats_per_char: float, models: Sequence[BaselineScore]) -> str:
+    """Where a loss stands among those of the baselines, as part of a sentence; empty where there are none.
+
+    An equal loss is not a better one. A model of higher order may well be worse on a small text; the two that are named
+    are those whose losses are next to this one.
+
+    >>> models = [BaselineScore("uniform", 0, 4.2, 6.1, 67.0), BaselineScore("1-gram", 1, 3.3, 4.8, 27.0)]
+    >>> [standing(loss, models) for loss in (4.3, 3.9, 3.0)]
+    ['worse than the uniform model', 'between the uniform model and the 1-gram', 'better than all n-gram models']
+    """
+    if not models:
+        return ""
+    worse_than = [model for model in models if model.nats_per_char <= nats_per_char]
+    better_than = [model for model in models if model.nats_per_char > nats_per_char]
+    if not better_than:
+        return f"worse than {_named(max(worse_than, key=_loss))}"
+    if not worse_than:
+        return "better than all n-gram models" if models[-1].order else "better than the uniform model"
+    return f"between {_named(min(better_than, key=_loss))} and {_named(max(worse_than, key=_loss))}"
+
+
+def _loss(model: BaselineScore) -> float:
+    return model.nats_per_char
+
+
+def _named(model: BaselineScore) -> str:
+    return f"the {model.name}" if model.order else "the uniform model"
