@@ -17,13 +17,14 @@ from charloom.adapters import trainings
 from charloom.adapters.configuration import advice
 from charloom.adapters.configuration.packaged import parameters
 from charloom.adapters.configuration.schema import KEYS, Parameters
-from charloom.adapters.files import models
+from charloom.adapters.files import exports, models
 from charloom.adapters.process.workers import blas_threads
 from charloom.core import network as core
 from charloom.core.common.errors import ConfigError, DataError, StateError
 from charloom.core.common.records import Evaluation, HistoryRow
 from charloom.core.common.types import Ids
 from charloom.core.network import Network, evaluate
+from charloom.core.network.reading import Reading, inspect
 from charloom.core.text import Vocabulary
 from charloom.core.training import Training
 
@@ -97,9 +98,31 @@ class Model(core.Model):
         with blas_threads(1):
             return super().evaluate(text, window=options.window, on_unknown=options.on_unknown)
 
+    def inspect(self, text: str, at: int = -1) -> Reading:
+        """What happens inside while the model reads a text: surprise, states, gates, and the gradient of a loss.
+
+        `at` is the index of the character whose loss is differentiated with respect to those before it. Raises
+        DataError for characters that are not in the vocabulary, for a text of fewer than 2 characters or more than
+        10,000, and for an index that is none of its predicted characters'.
+
+        >>> model = train("to be or not to be " * 20, cell="gru", hidden_size=8, steps=50, seq_length=5)
+        >>> reading = model.inspect("to be or", at=4)
+        >>> reading.losses.shape, reading.vectors[0, "z"].shape, reading.gradient.shape
+        ((7,), (8, 8), (4, 7))
+        """
+        with blas_threads(1):
+            return inspect(self.network, self.encode(text), at)
+
     def save(self, path: str | Path) -> None:
         """Replace the file at `path` with the model; `load` reads it, and so do the stages."""
         models.save(self, Path(path))
+
+    def export(self, path: str | Path) -> None:
+        """Replace the file at `path` with the model as safetensors, named and ordered as PyTorch's layers are.
+
+        Raises EnvironmentFault where the package safetensors is not installed.
+        """
+        exports.save(self, Path(path))
 
 
 def load(path: str | Path) -> Model:

@@ -6,6 +6,7 @@ import numpy as np
 
 from charloom.core.common.errors import DataError, StateError
 from charloom.core.common.records import Evaluation
+from charloom.core.common.types import Ids
 from charloom.core.network.evaluation import evaluate_text
 from charloom.core.network.network import Network
 from charloom.core.network.sampling import read, sample
@@ -55,16 +56,23 @@ class Model:
 
         Raises DataError for a prompt with such characters where `on_unknown` is "error".
         """
-        try:
-            ids = self.vocabulary.encode(prime, on_unknown)
-        except DataError as error:
-            raise DataError(f"the prompt has {error}") from None
+        ids = self.encode(prime, on_unknown, name="prompt")
         if not len(ids):
             ids = self.vocabulary.encode("\n" if "\n" in self.vocabulary.characters else self.vocabulary.characters[0])
         state = read(self.network, ids[:-1], self.network.zero_state(1))
         first, state = np.repeat(ids[-1:], streams), np.repeat(state, streams, axis=2)
         drawn = sample(self.network, first, state, rng=rng, temperature=temperature, top_k=top_k, top_p=top_p)
         return (self.vocabulary.decode(ids.tolist()) for ids in drawn)
+
+    def encode(self, text: str, on_unknown: str = "error", *, name: str = "text") -> Ids:
+        """The ids of a text; `on_unknown` "skip" leaves out characters that are not in the vocabulary.
+
+        Raises DataError for such characters otherwise; `name` is what the error calls the text.
+        """
+        try:
+            return self.vocabulary.encode(text, on_unknown)
+        except DataError as error:
+            raise DataError(f"the {name} has {error}") from None
 
     def evaluate(self, text: str, *, window: int, on_unknown: str) -> Evaluation:
         """How well the model predicts a text: with carried state and in windows, by position, kind and character.
@@ -76,8 +84,5 @@ class Model:
         >>> model.evaluate("abba", window=256, on_unknown="error").carried
         Score(nats_per_char=0.693..., bits_per_char=1.0, perplexity=2.0)
         """
-        try:
-            ids = self.vocabulary.encode(text, on_unknown)
-        except DataError as error:
-            raise DataError(f"the text has {error}") from None
+        ids = self.encode(text, on_unknown)
         return evaluate_text(self.network, self.vocabulary, ids, window=window, skipped=len(text) - len(ids))
