@@ -18,8 +18,9 @@ from charloom.core.common.types import Array
 from charloom.core.network import Model, Network
 from charloom.core.network.sampling import likeliest
 from charloom.core.network.units import compare, vectors
-from charloom.core.text import Vocabulary, features
+from charloom.core.text import features
 from charloom.core.text.ngrams import NGrams
+from tests.explored import TEXT, make_model, make_page
 from tests.project import ROOT
 from tests.results import CHROMIUM, browser_page
 
@@ -28,41 +29,11 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)")
 
-TEXT = (ROOT / "data/corpus.txt").read_text(encoding="utf-8")[100:1100]
 HOSTILE = (
     "a</script><!--<script>owned=1</script>\"'&\0\x1b[31m\x7f\x85\u2028\u202e\u2066\u200d\u0301\ufeff"
     "\u0645水\u05e9👩\U0010ffff\r\n\t`${1}\\"
 )
 NETWORKS = [("rnn", 1), ("gru", 1), ("lstm", 1), ("rnn", 2), ("gru", 2), ("lstm", 2)]
-
-
-def make_model(cell: str, layers: int = 1, text: str = TEXT, hidden_size: int = 24) -> Model:
-    """A network with weights large enough for gates to open and close."""
-    vocabulary = Vocabulary.of(text)
-    sizes: dict[str, Any] = {
-        "vocabulary_size": len(vocabulary),
-        "hidden_size": hidden_size,
-        "cell": cell,
-        "layers": layers,
-    }
-    network = Network(**sizes, dtype=np.float32)
-    network.initialize(0.2, rng=np.random.default_rng(1))
-    for name, array in network.parameters.items():
-        if array.ndim == 1:
-            array[...] = np.random.default_rng(len(name)).normal(0, 0.3, array.shape)
-    return Model(network, vocabulary)
-
-
-def make_page(model: Model, text: str = TEXT, **changes: Any) -> bytes:
-    options: dict[str, Any] = {
-        "step": 300,
-        "training_text": text,
-        "order": 4,
-        "ngram_losses": [],
-        "units": compare(model.network, model.vocabulary.encode(text), features(text)),
-        "snapshots": {},
-    }
-    return explorer.page(model=model, corpus="corpus.txt", excerpt=text, **(options | changes)).content
 
 
 @dataclass
@@ -194,6 +165,16 @@ def test_an_edit_computes_again_only_what_comes_after_it(browser: Browser) -> No
     browser.read()
     assert browser.value("reading.steps.findIndex((step, t) => step !== before[t])") == 701
     np.testing.assert_allclose(browser.value("reading.losses.slice(1)"), Oracle(model, edited).losses, atol=1e-5)
+
+
+def test_a_text_that_is_too_long_is_cut_and_the_page_says_so(browser: Browser) -> None:
+    browser.open(make_page(make_model("rnn")))
+    browser.page.locator("#text").fill(TEXT * 5)
+    assert browser.value("state.text") == TEXT * 4
+    assert "the page reads at most 4,000 characters" in browser.page.locator("#unknown").inner_text()
+    assert browser.page.locator("#link").inner_text() == "Link to this view, without the text"
+    browser.page.locator("#text").fill("the")
+    assert browser.page.locator("#unknown").inner_text() == ""
 
 
 def test_unknown_characters_are_named_and_skipped(browser: Browser) -> None:

@@ -10,6 +10,7 @@ import pytest
 from charloom.adapters import sweeps
 from charloom.adapters.files import artifacts
 from charloom.core.common.records import Sample
+from tests.explored import make_model, make_page
 from tests.project import Project
 from tests.results import CHROMIUM, MLFLOW_WARNINGS, browser_page, enter_project, make_config, make_result, record
 
@@ -33,6 +34,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
     with pytest.MonkeyPatch.context() as patch:
         root = enter_project(tmp_path_factory.mktemp("project"), patch)
         inp = make_result(root / "artifacts")
+        artifacts.EXPLORER.write_bytes(inp / "plot", make_page(make_model("gru")))
+        artifacts.seal("plot", inp / "plot")
         config = make_config()
         parent = sweeps.open_parent(config.tracking, "a sweep")
         record(config, inp, parent=parent)
@@ -95,6 +98,17 @@ def test_the_run_its_loss_curve_and_its_error_table_can_be_seen(pages: Pages, tm
             expect(page.get_by_role("columnheader", name=heading)).to_be_visible()
         for figure in ("3.613e-07", "5.867e-14"):  # of W, by central differences and by the complex step
             expect(page.get_by_text(figure, exact=True)).to_be_visible()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)")
+def test_the_explorer_works_among_the_artifacts(pages: Pages, tmp_path: Path) -> None:
+    address = f"{pages.start.split('/runs?')[0]}/runs/{pages.run_id}/artifacts/plot/explorer.html"
+    with browser_page(tmp_path / "profile") as page:
+        page.goto(address)
+        explorer = page.frame_locator("iframe")
+        explorer.locator("#text").fill("the cat", timeout=20_000)
+        assert "After “t”" in explorer.locator("#chosen").inner_text()
+        assert "bits of surprise" in explorer.locator("#chosen").inner_text()
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)")

@@ -4,6 +4,7 @@
 const training = new Training(data);
 const reading = new Reading(training.at(data.step), vocabulary);
 const PIECE = 8; // milliseconds of computing between two frames
+const LONGEST_TEXT = 4000; // characters; all of them are coloured anew at every change
 const PAUSE = 200; // milliseconds without a change before the network writes: it must not hold up who types
 
 /** The choices and their values at the start; what differs from these is in the address. */
@@ -72,7 +73,9 @@ function update(changes) {
   pointed = null;
   const network = training.at(state.step);
   if (reading.network !== network) reading.use(network);
-  reading.edit(Array.from(state.text));
+  const characters = Array.from(state.text).slice(0, LONGEST_TEXT);
+  state.text = characters.join("");
+  reading.edit(characters);
   reading.advance(PIECE);
   show();
   schedule();
@@ -125,6 +128,7 @@ function show() {
   showControls();
   const hash = toHash(state, defaults);
   byId("link").href = `#${hash}`;
+  setText("link", characters.length <= LONGEST_LINK || state.text === defaults.text ? "Link to this view" : "Link to this view, without the text");
   writeHash(hash);
 }
 
@@ -133,7 +137,10 @@ function showField(characters) {
   if (field.value !== text) field.value = text;
   const unknown = [...new Set(characters.filter((character) => !reading.ids.has(character)))];
   const listed = unknown.slice(0, 10).map(named).join(", ") + (unknown.length > 10 ? " …" : "");
-  setText("unknown", unknown.length ? `The network does not know ${listed} and skips it.` : "");
+  const skipped = unknown.length ? `The network does not know ${listed} and skips it. ` : "";
+  const isFull = characters.length === LONGEST_TEXT;
+  const cut = isFull ? `The text ends here: the page reads at most ${LONGEST_TEXT.toLocaleString("en")} characters.` : "";
+  setText("unknown", skipped + cut);
 }
 
 /** Change a text only where it differs: a screen reader says what is set. */

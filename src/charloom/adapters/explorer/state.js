@@ -30,8 +30,12 @@ function readHash() {
   }
 }
 
+let written = null;
+
 /** Set it, without a new entry in the browser's history; a frame may refuse. */
 function writeHash(hash) {
+  if (hash === written) return;
+  written = hash;
   try {
     history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
   } catch {

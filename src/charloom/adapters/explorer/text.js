@@ -13,9 +13,9 @@ function sign(character) {
   return /\p{M}/u.test(character) ? "◌" + character : character;
 }
 
-/** A character's name in a sentence: “e”, or line break. */
+/** A character's name in a sentence: “e”, or a line break. */
 function named(character) {
-  const names = { "\n": "line break", " ": "space", "\t": "tab", "\r": "carriage return" };
+  const names = { "\n": "a line break", " ": "a space", "\t": "a tab", "\r": "a carriage return" };
   return names[character] ?? `“${sign(character)}”`;
 }
 
