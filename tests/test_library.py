@@ -1,5 +1,6 @@
 """charloom as a library: what is trained, written and evaluated is what the pipeline does, and checks are the same."""
 
+import doctest
 import re
 import tomllib
 from pathlib import Path
@@ -198,3 +199,9 @@ def test_a_command_without_the_packages_of_the_pipeline_says_what_to_install(pro
     )
     assert (ended.code, ended.output) == (5, "")
     assert project.python("-m", "charloom.textbook", "--help", variables=path).code != 5
+
+
+def test_the_examples_of_the_documentation_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    failures, tried = doctest.testfile(str(ROOT / "docs/library.md"), module_relative=False)
+    assert (failures, tried) == (0, 11)

@@ -31,6 +31,11 @@ def run(config: Config, inp: Path, out: Path) -> None:
     trained_on = corpus.load(inp) if sources else None
     _require_memory(model.network, options)
     print(f"writing with {description}", file=sys.stderr)
+    if trained_on is None:
+        print(
+            f"there is no training text in {inp}: no word of the text counts as known, and none as copied",
+            file=sys.stderr,
+        )
     unreadable = "choose synthesize.prime from the training text's characters or set synthesize.on_unknown=skip"
     with blas_threads(1):  # another number rounds differently
         with hint(DataError, unreadable):
