@@ -110,6 +110,7 @@ def test_the_training_leaves_its_course_and_its_figures(flow: tuple[Project, dic
         "best_step",
         "best_validation_nats_per_char",
         "stopped",
+        "initial_sha256",
     }
     assert (metrics["steps"], metrics["stopped"], metrics["epochs"]) == (300, "steps", 1)
     assert metrics["bits_per_char"] == pytest.approx(metrics["smooth_loss"] / 25 / np.log(2))
