@@ -174,9 +174,9 @@ def make_result(folder: Path) -> Path:
     return folder
 
 
-def make_inspection(step: int) -> Inspection:
+def make_inspection(step: int, lags: int = 100) -> Inspection:
     """What a look inside a plain cell may find."""
-    norms = [step**-0.1 * 0.8**lag for lag in range(100)]
+    norms = [step**-0.1 * 0.8**lag for lag in range(lags)]
     return Inspection(
         step=step,
         dynamics=Dynamics(

@@ -31,7 +31,7 @@ from charloom.core.common.records import (
     TrainingWarning,
     WorstEntry,
 )
-from tests.results import EVALUATION, named_artifacts, seal
+from tests.results import EVALUATION, make_inspection, named_artifacts, seal
 
 ROW = HistoryRow(step=100, epoch=1, loss=0.1, smooth_loss=float("inf"), validation_nats_per_char=None)
 ERRORS = {"W": TensorErrors(1e-9, 2e-8, 3e-9, 16, 1, WorstEntry((0, 3), 0.5, 0.25))}
@@ -46,6 +46,7 @@ VALUES: dict[Artifact, Any] = {
     artifacts.SAMPLES: [Sample(1, 100.5, 'a\r\n"é\u2028𝄞'), Sample(2, 99.0, "")],
     artifacts.WARNINGS: [TrainingWarning(300, "rising", "the loss has risen to 4")],
     artifacts.METRICS: TrainingMetrics(200, 1, 60.0, 61.5, 2.4, 3.5, None, None, None, None, "steps"),
+    artifacts.INSPECTIONS: [replace(make_inspection(20, lags=2), clipped=None, update_ratio={"b": None})],
     artifacts.TEXT: "one\r\ntwo\u2028 é\n",
     artifacts.QUALITY: Quality(100, 20, 18, 12, 0.5, 7),
     artifacts.EVALUATION: EVALUATION,
@@ -253,7 +254,7 @@ def test_checksums_are_in_the_form_that_sha256sum_checks(inp: Path) -> None:
     done = subprocess.run(["sha256sum", "--check", "--strict", CHECKSUMS], cwd=inp / "train", capture_output=True)
     assert (done.returncode, done.stdout) == (
         0,
-        b"history.csv: OK\nmetrics.json: OK\nsamples.jsonl: OK\nwarnings.jsonl: OK\n",
+        b"history.csv: OK\ninspection.jsonl: OK\nmetrics.json: OK\nsamples.jsonl: OK\nwarnings.jsonl: OK\n",
     )
 
 

@@ -18,6 +18,7 @@ from unittest.mock import Mock
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
@@ -28,8 +29,12 @@ from charloom.adapters.files import artifacts, models, snapshots
 from charloom.core.common.errors import StateError
 from charloom.core.common.records import (
     BaselineScore,
+    Dynamics,
+    GateSaturation,
     GradientErrors,
+    GradientNorms,
     HistoryRow,
+    Inspection,
     MethodErrors,
     Quality,
     Sample,
@@ -45,7 +50,7 @@ from charloom.core.gradcheck.check import SWEEP_STEPS
 from charloom.core.network import Model, Network
 from charloom.core.text import Vocabulary
 from charloom.stages import plot
-from tests.results import BASELINES, seal, set_parameters
+from tests.results import BASELINES, make_inspection, seal, set_parameters
 
 ROOT = Path(__file__).parents[1]
 RNN = ("W", "V", "U", "b", "c")
@@ -154,6 +159,7 @@ METRICS = TrainingMetrics(
     best_validation_nats_per_char=1.81,
     stopped="steps",
 )
+INSPECTIONS = [make_inspection(step) for step in (1, 10, 100, 1_000, 10_000, 20_000)]
 QUALITY = Quality(
     characters=1000, distinct_characters=31, words=180, distinct_words=90, known_word_fraction=0.61234, longest_copy=23
 )
@@ -177,6 +183,7 @@ def results(folder: Path, made_with: Config | None = None) -> Path:
     artifacts.SAMPLES.write(folder / "train", [evil, *others])
     artifacts.WARNINGS.write(folder / "train", [])
     artifacts.METRICS.write(folder / "train", METRICS)
+    artifacts.INSPECTIONS.write(folder / "train", INSPECTIONS)
     models.save(Model(network, vocabulary), artifacts.BEST_MODEL.path(folder / "train"))
     snapshots.save(artifacts.SNAPSHOTS.path(folder / "train"), network.sizes, [1], [network.parameters])
     artifacts.TEXT.write_bytes(folder / "synthesize", b"\n" + WORDS.encode() * 4)
@@ -237,6 +244,8 @@ def test_running_the_stage_twice_gives_identical_bytes(tmp_path: Path) -> None:
 
     names = {path.name for path in (tmp_path / "first").iterdir()}
     assert names == {"SHA256SUMS", "loss.png", "gradcheck.png", "step_sweep.png", "samples.png"} | {
+        "gradient_flow.png",
+        "dynamics.png",
         "report.html",
         "explorer.html",
     }
@@ -291,6 +300,11 @@ def test_no_text_is_cut_off(drawn: Drawn, monkeypatch: pytest.MonkeyPatch, tenso
         drawn(plots.loss, [row(1, 106.0, 106.2)], **SIZES),
         drawn(plots.gradient_errors, gradient_check(tensors), reference=REFERENCE),
         drawn(plots.step_sweep, sweep(tensors), step=1e-5),
+        drawn(plots.gradient_flow, INSPECTIONS, seq_length=T),
+        drawn(plots.gradient_flow, deep_inspections(), seq_length=T),
+        drawn(plots.gradient_flow, [], seq_length=T),
+        drawn(plots.dynamics, INSPECTIONS),
+        drawn(plots.dynamics, deep_inspections()),
         drawn(plots.samples, noise_to_words()),
         drawn(plots.samples, [Sample(1, 106.2, "W" * 1000)]),
     ]
@@ -453,6 +467,90 @@ def test_the_title_of_the_sweep_has_the_lowest_error_of_each_method(drawn: Drawn
     figure = drawn(plots.step_sweep, rows, step=1e-5)
     assert "Lowest relative error: central difference 2.1e-10, complex step 3.1e-15" in texts(figure)
     assert "3.1e-15 at ξ = 1e-100" in texts(figure)
+
+
+def deep_inspections(layers: int = 12) -> list[Inspection]:
+    """Those of many layers of an LSTM, trained without clipping by a rule with one learning rate."""
+    prefixes = ["", *(f"layer{layer}." for layer in range(1, layers))]
+    gates = [f"{prefix}{gate}" for prefix in prefixes for gate in "oif"]
+    return [
+        replace(
+            found,
+            dynamics=Dynamics(
+                {f"{prefix}{state}": found.dynamics.gradient_norms["h"] for prefix in prefixes for state in "hc"},
+                {f"{prefix}W_{gate}": 1.0 + step for step, prefix in enumerate(prefixes) for gate in "oifg"},
+                {f"{prefix}h": 0.25 for prefix in prefixes},
+                {gate: GateSaturation(0.1, 0.2) for gate in gates},
+            ),
+            clipped=None,
+            update_ratio={**{f"{prefix}{name}": 0.01 for prefix in prefixes for name in "WUb"}, "V": None, "c": 0.02},
+            step_size={},
+        )
+        for found in INSPECTIONS
+    ]
+
+
+def curves(ax: Axes) -> dict[str, list[float]]:
+    """The curves with a name, by it."""
+    found = {str(line.get_label()): np.asarray(line.get_ydata()).tolist() for line in ax.get_lines()}
+    return {name: values for name, values in found.items() if not name.startswith("_") and values}
+
+
+def test_the_gradients_norm_is_drawn_for_each_inspected_step_on_a_logarithmic_axis(drawn: Drawn) -> None:
+    (ax,) = drawn(plots.gradient_flow, INSPECTIONS, seq_length=T).axes
+    drawn_norms = [np.asarray(line.get_ydata()).tolist() for line in ax.get_lines()]
+    for found in INSPECTIONS:
+        assert found.dynamics.gradient_norms["h"].median in drawn_norms
+    assert ax.get_yscale() == "log"
+    assert ax.get_xlabel() == "Time steps back, k"
+    assert "(nats)" in ax.get_ylabel()
+
+
+def test_the_title_of_the_gradients_norm_says_how_far_back_it_reaches(drawn: Drawn) -> None:
+    title = "After step 20,000, less than 1% of the gradient arrives 21 time steps back"  # 0.8^21 = 0.009
+    assert title in texts(drawn(plots.gradient_flow, INSPECTIONS, seq_length=T))
+    short = [make_inspection(1, lags=11)]
+    title = "After step 1, 11% of the gradient arrives 10 time steps back"
+    assert title in texts(drawn(plots.gradient_flow, short, seq_length=T))
+
+
+def test_gradients_that_vanish_or_are_not_finite_are_drawn(drawn: Drawn) -> None:
+    for values in ([1.0, 0.0, 0.0], [0.0, 0.0, 0.0], [1.0, None, None], [None, None, None]):
+        norms = GradientNorms([*values], [*values], [*values])
+        found = replace(INSPECTIONS[0], dynamics=replace(INSPECTIONS[0].dynamics, gradient_norms={"h": norms}))
+        title = texts(drawn(plots.gradient_flow, [found], seq_length=T))
+        assert ("The gradient after step 1 is not finite" in title) == (values[1] is None or values[0] == 0)
+
+
+def test_of_many_layers_the_lowest_and_the_highest_are_drawn(drawn: Drawn) -> None:
+    figure = drawn(plots.gradient_flow, deep_inspections(), seq_length=T)
+    titles = [ax.get_title(loc="left") for ax in figure.axes]
+    assert titles == [f"Gradient of {state}{layer}" for layer in ("", ", layer 11") for state in "hc"]
+    radius, *_ = drawn(plots.dynamics, deep_inspections()).axes
+    assert list(curves(radius)) == [f"{layer}W_{gate}" for layer in ("", "layer11.") for gate in "oifg"]
+
+
+def test_the_dynamics_are_drawn_over_the_training_steps(drawn: Drawn) -> None:
+    radius, saturation, ratio, step_size, clipped, _ = drawn(plots.dynamics, INSPECTIONS).axes
+    assert curves(radius)["W"] == [found.dynamics.spectral_radius["W"] for found in INSPECTIONS]
+    assert curves(saturation)["h"] == [10.0] * len(INSPECTIONS)  # percent
+    assert curves(ratio) == {name: [found.update_ratio[name] for found in INSPECTIONS] for name in RNN}
+    assert curves(step_size)["c"] == [0.02 / found.step for found in INSPECTIONS]
+    assert curves(clipped) == {"share": [0.1] * len(INSPECTIONS)}
+    for ax in (radius, saturation, ratio, step_size, clipped):
+        assert ax.get_xlabel() == "Training step"
+        assert ax.get_ylabel()
+
+
+def test_dynamics_without_clipping_or_step_sizes_say_so(drawn: Drawn) -> None:
+    said = texts(drawn(plots.dynamics, deep_inspections()))
+    assert {"clipping by value is off", "one learning rate for all"} <= set(said)
+
+
+def test_a_training_that_was_not_inspected_has_figures_that_say_so(drawn: Drawn) -> None:
+    nothing = "Nothing was inspected: train.inspect_every is 0."
+    assert nothing in texts(drawn(plots.dynamics, []))
+    assert nothing in texts(drawn(plots.gradient_flow, [], seq_length=T))
 
 
 def test_eight_samples_are_shown_with_the_first_and_the_last(drawn: Drawn) -> None:

@@ -19,6 +19,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
     summary, errors = artifacts.SUMMARY.read(inp), artifacts.ERRORS.read(inp)
     history, samples = artifacts.HISTORY.read(inp), artifacts.SAMPLES.read(inp)
     metrics, warnings = artifacts.METRICS.read(inp), artifacts.WARNINGS.read(inp)
+    inspections = artifacts.INSPECTIONS.read(inp)
     T, K = made_with.train.seq_length, summary.vocabulary_size
     is_plain = made_with.model.cell == "rnn" and made_with.model.layers == 1  # as the reference is
     reference = REFERENCE if is_plain else {}
@@ -30,6 +31,8 @@ def run(config: Config, inp: Path, out: Path) -> None:
         "gradcheck": plots.gradient_errors(errors, reference=reference),
         "step_sweep": plots.step_sweep(artifacts.STEP_SWEEP.read(inp), step=errors.step),
         "samples": plots.samples(samples),
+        "gradient_flow": plots.gradient_flow(inspections, seq_length=T),
+        "dynamics": plots.dynamics(inspections),
     }
     page = report.page(
         summary=summary,

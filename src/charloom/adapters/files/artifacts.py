@@ -40,7 +40,10 @@ QUALITY = Json("synthesize/metrics.json", records.Quality)
 
 EVALUATION = Json("evaluate/metrics.json", records.ModelEvaluation)
 
-FIGURES = {name: Artifact(f"plot/{name}.png") for name in ("loss", "gradcheck", "step_sweep", "samples")}
+FIGURES = {
+    name: Artifact(f"plot/{name}.png")
+    for name in ("loss", "gradcheck", "step_sweep", "samples", "gradient_flow", "dynamics")
+}
 REPORT = Artifact("plot/report.html")
 EXPLORER = Artifact("plot/explorer.html")
 

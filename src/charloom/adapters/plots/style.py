@@ -15,6 +15,8 @@ DPI = 150
 WIDTH = 8.0  # inches; at 800 pixels a point of type is 1.4 pixels high
 
 ACCENT, INK, GREY, FAINT = "#1f5fa8", "#222222", "#6b6b6b", "#c4c8ce"
+# Okabe and Ito, Color universal design, 2008, without its yellow, which is faint on white.
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#222222", "#56b4e9", "#e69f00")
 SMALL, HEADLINE = 9.5, 12.5  # points
 _STYLE = {
     "font.size": 10.5,

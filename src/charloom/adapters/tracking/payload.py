@@ -9,7 +9,7 @@ from pathlib import Path
 from charloom.adapters.configuration import Parameters, flatten, from_recorded
 from charloom.adapters.files import artifacts, parameters
 from charloom.adapters.process import kernels
-from charloom.core.common.records import ErrorRow, HistoryRow, Result, Summary
+from charloom.core.common.records import ErrorRow, HistoryRow, Inspection, Result, Summary
 
 RESULT_TAG = "charloom.result"
 NOTE_TAG = "mlflow.note.content"  # what MLflow's page of a run shows as the description, in Markdown
@@ -82,7 +82,7 @@ def read_payload(inp: Path, result: Result) -> Payload:
         name=f"{model_name(made_with)}, {smooth}",
         tags=tags,
         parameters=parameter_texts(made_with),
-        metrics=[*metrics, *_curves(history, made_with.train.seq_length)],
+        metrics=[*metrics, *_curves(history, made_with.train.seq_length), *_inside(artifacts.INSPECTIONS.read(inp))],
         error_rows=[_error_row(row) for row in artifacts.ERROR_TABLE.read(inp)],
         samples={f"samples/step-{sample.step:08d}.txt": sample.text for sample in artifacts.SAMPLES.read(inp)},
         artifacts=[(inp / name, str(Path(name).parent)) for name in result.files if name not in _NOT_SENT],
@@ -122,6 +122,22 @@ def _curves(history: list[HistoryRow], seq_length: int) -> Iterator[tuple[str, f
         if row.validation_nats_per_char is not None:
             yield "validation_nats_per_char", row.validation_nats_per_char, row.step
             yield "validation_bits_per_char", row.validation_nats_per_char / math.log(2), row.step
+
+
+def _inside(inspections: list[Inspection]) -> Iterator[tuple[str, float, int]]:
+    """What was found inside the training as metrics, those of a kind under the same name: `inside/update_ratio/W`."""
+    for found in inspections:
+        figures: dict[str, dict[str, float | None]] = {
+            "spectral_radius": found.dynamics.spectral_radius,
+            "saturated": {**found.dynamics.saturated},
+            "clipped": {"gradient": found.clipped},
+            "update_ratio": found.update_ratio,
+            "step_size": {name: sizes.median if sizes else None for name, sizes in found.step_size.items()},
+        }
+        for kind, values in figures.items():
+            for name, value in values.items():
+                if value is not None:
+                    yield f"inside/{kind}/{name}", value, found.step
 
 
 def _error_row(row: ErrorRow) -> dict[str, str]:
