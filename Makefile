@@ -43,6 +43,7 @@ help:
 repro: $(STAMP)
 	@python -m dvc repro $(ARGS)
 	@python docs/reference_figures.py
+	@$(if $(ARGS),true,python -m charloom.summary) # ARGS may have run a part of the stages
 
 # The tests of a file share what they prepare, so they stay in one process.
 test: $(STAMP)

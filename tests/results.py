@@ -65,8 +65,8 @@ EVALUATION = ModelEvaluation(
     characters=99,
     skipped=0,
     window=256,
-    carried=Score(1.5, 1.5 / math.log(2), math.exp(1.5)),
-    windows=Score(1.6, 1.6 / math.log(2), math.exp(1.6)),
+    carried=Score.of(1.5),
+    windows=Score.of(1.6),
     by_position=[GroupLoss("1", 1, 2.9, 0.02), GroupLoss("2", 1, 2.0, 0.01)],
     by_kind=[GroupLoss("lower-case letter", 80, 1.6, 0.86), GroupLoss("space", 19, 1.1, 0.14)],
     costliest=[GroupLoss("o", 10, 3.0, 0.2)],
@@ -75,10 +75,7 @@ EVALUATION = ModelEvaluation(
     text=None,
 )
 BASELINES = Baselines(
-    [
-        BaselineScore(f"{n}-gram" if n else "uniform", n, nats, nats / math.log(2), math.exp(nats))
-        for n, nats in enumerate((2.9, 2.6, 2.1, 1.7, 1.4, 1.3, 1.35))
-    ],
+    [BaselineScore.at_order(n, nats) for n, nats in enumerate((2.9, 2.6, 2.1, 1.7, 1.4, 1.3, 1.35))],
     characters=99,
     unseen=0,
     left_out=[],

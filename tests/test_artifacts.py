@@ -38,7 +38,7 @@ ERRORS = {"W": TensorErrors(1e-9, 2e-8, 3e-9, 16, 1, WorstEntry((0, 3), 0.5, 0.2
 VALUES: dict[Artifact, Any] = {
     artifacts.VOCABULARY: ["\n", "a", "é", "\u2028", "𝄞"],
     artifacts.SUMMARY: Summary("data/corpus.txt", "utf-8", "universal", "ab12", 10, 5, 9, 1),
-    artifacts.BASELINES: Baselines([BaselineScore("uniform", 0, 0.5, 0.75, 1.5)], 9, 2, ["6-gram: too short"]),
+    artifacts.BASELINES: Baselines([BaselineScore.at_order(0, 0.5)], 9, 2, ["6-gram: too short"]),
     artifacts.ERRORS: GradientErrors(True, 1e-5, 1e-9, ERRORS, ERRORS, MethodErrors(ERRORS, ERRORS)),
     artifacts.ERROR_TABLE: [ErrorRow("initial", "central", "layer1.W", 1e-9, 2e-8, 3e-9, 16, 1)],
     artifacts.STEP_SWEEP: [StepSizeError("complex_step", 1e-20, "all", 1e-15)],

@@ -16,7 +16,6 @@ from charloom.core.common.formatting import standing
 from charloom.core.common.records import BaselineScore
 from charloom.core.network import Network, evaluate
 from charloom.core.text import NGrams, baselines
-from charloom.core.text.ngrams import name_of
 from charloom.stages import baseline
 from tests.results import make_config, prepare
 
@@ -205,12 +204,12 @@ NATS = (4.2, 3.3, 2.5, 2.0, 1.8, 1.6, 1.7)  # of the models of orders 0 to 6
     ],
 )
 def test_a_loss_stands_between_the_models_whose_losses_are_next_to_it(loss: float, expected: str) -> None:
-    models = [BaselineScore(name_of(n), n, nats, nats / math.log(2), math.exp(nats)) for n, nats in enumerate(NATS)]
+    models = [BaselineScore.at_order(n, nats) for n, nats in enumerate(NATS)]
     assert standing(loss, models) == expected
 
 
 def test_without_n_gram_models_a_loss_is_compared_with_the_uniform_model() -> None:
-    uniform = BaselineScore("uniform", 0, 1.0, 1.0, 2.0)
+    uniform = BaselineScore.at_order(0, 1.0)
     assert standing(0.9, [uniform]) == "better than the uniform model"
     assert standing(0.9, []) == ""
 
@@ -227,7 +226,7 @@ def run_stage(tmp_path: Path, text: str, *, order: int = 6, fraction: float = 0.
 def test_the_stage_prints_a_table_of_what_it_keeps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_stage(tmp_path, "abracadabra " * 50, order=2)
     heading, *rows, note = capsys.readouterr().out.splitlines()
-    assert heading.split() == ["model", "nats", "per", "character", "bits", "per", "character", "perplexity"]
+    assert heading.split() == ["nats", "per", "character", "bits", "per", "character", "perplexity"]
     assert [row.split() for row in rows] == [
         [score.name, f"{score.nats_per_char:.4f}", f"{score.bits_per_char:.4f}", f"{score.perplexity:.2f}"]
         for score in artifacts.BASELINES.read(tmp_path).models
@@ -245,6 +244,14 @@ def test_the_stage_says_which_characters_the_training_text_lacks(
         "the n-gram models give each the uniform model's share\n"
     )
     assert artifacts.BASELINES.read(tmp_path).unseen == 3
+
+
+def test_the_table_of_the_bundled_story_in_the_documentation_is_what_the_stage_prints(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = Path(__file__).parents[1]
+    run_stage(tmp_path, (root / "data/corpus.txt").read_text(encoding="utf-8"))
+    assert f"```\n{capsys.readouterr().out}```\n" in (root / "docs/baselines.md").read_text(encoding="utf-8")
 
 
 def test_the_stage_passes_without_a_validation_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,6 +24,7 @@ from charloom.adapters.configuration import Config, load, project_root
 from charloom.adapters.configuration.composition import Composed, as_typed, from_composed, one_line_errors, unchecked
 from charloom.adapters.files import artifacts
 from charloom.adapters.process import kernels, signals
+from charloom.adapters.summary import summary
 from charloom.core.common.errors import CharloomError, ConfigError
 from charloom.stages import baseline, evaluate, gradcheck, plot, prepare, synthesize, track, train
 
@@ -93,6 +94,7 @@ def run_stages(config: Config) -> float:
     for stage in (prepare, baseline, gradcheck, train, synthesize, evaluate, plot):
         stage.run(config, folder, folder / stage.__name__.rpartition(".")[2])
     track.run(config, folder, folder / "track", sweeps.parent_run())
+    print(summary(folder))
     metrics = artifacts.METRICS.read(folder)
     return metrics.validation_nats_per_char or metrics.nats_per_char
 

@@ -8,7 +8,7 @@ import numpy as np
 from charloom.adapters.command import require_memory, stage_main
 from charloom.adapters.configuration import Config
 from charloom.adapters.files import artifacts, corpus, parameters
-from charloom.core.common.formatting import baseline_table, listed
+from charloom.core.common.formatting import listed, score_table
 from charloom.core.text import baselines
 from charloom.core.text.ngrams import BYTES_PER_CHARACTER
 
@@ -22,7 +22,11 @@ def run(config: Config, inp: Path, out: Path) -> None:
         f"lower baseline.order ({order}) to 0 for the uniform model alone, or give a shorter text",
     )
     found = baselines(text.train_ids, text.validation_ids, vocabulary_size=len(text.vocabulary), order=order)
-    print(baseline_table(found))
+    if found.models:
+        print(score_table({model.name: model for model in found.models}))
+        print(f"{found.characters:,} characters of the validation text, from the second on")
+    for reason in found.left_out:
+        print(f"left out: {reason}")
     if found.unseen:
         unseen = np.setdiff1d(text.validation_ids[1:], text.train_ids)
         print(

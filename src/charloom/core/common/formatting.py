@@ -1,8 +1,8 @@
 """How numbers and texts are shown, the same in every figure, on every page and on the terminal."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from charloom.core.common.records import Baselines, BaselineScore
+from charloom.core.common.records import BaselineScore, Score
 
 # Control characters, line separators, and what turns the direction of writing: a terminal would obey them.
 _CODE_POINTS = (
@@ -56,22 +56,20 @@ def listed(characters: Iterable[str], *, most: int = 10) -> str:
     return ", ".join(shown[:most]) + (" …" if len(shown) > most else "")
 
 
-def baseline_table(found: Baselines) -> str:
-    """The scores of the models as a table for the terminal, and below it which ones were left out.
+def score_table(scores: Mapping[str, Score]) -> str:
+    """Losses of the same text in three units, as a table for the terminal with a row for each name.
 
-    >>> print(baseline_table(Baselines([BaselineScore("uniform", 0, 0.6931, 1.0, 2.0)], 9, 0, [])))
-    model    nats per character  bits per character  perplexity
-    uniform              0.6931              1.0000        2.00
-    9 characters of the validation text, from the second on
+    >>> print(score_table({"uniform": Score.of(4.17)}))
+             nats per character  bits per character  perplexity
+    uniform              4.1700              6.0160       64.72
     """
-    lines = ["model    nats per character  bits per character  perplexity"] if found.models else []
+    width = max(map(len, scores), default=0)
+    lines = [f"{'':{width}}  nats per character  bits per character  perplexity"]
     lines += [
-        f"{model.name:7}  {model.nats_per_char:18.4f}  {model.bits_per_char:18.4f}  {model.perplexity:10.2f}"
-        for model in found.models
+        f"{name:{width}}  {score.nats_per_char:18.4f}  {score.bits_per_char:18.4f}  {score.perplexity:10.2f}"
+        for name, score in scores.items()
     ]
-    if found.models:
-        lines.append(f"{found.characters:,} characters of the validation text, from the second on")
-    return "\n".join([*lines, *(f"left out: {reason}" for reason in found.left_out)])
+    return "\n".join(lines)
 
 
 def standing(nats_per_char: float, models: Sequence[BaselineScore]) -> str:
@@ -80,7 +78,7 @@ def standing(nats_per_char: float, models: Sequence[BaselineScore]) -> str:
     An equal loss is not a better one. A model of higher order may well be worse on a small text; the two that are named
     are those whose losses are next to this one.
 
-    >>> models = [BaselineScore("uniform", 0, 4.2, 6.1, 67.0), BaselineScore("1-gram", 1, 3.3, 4.8, 27.0)]
+    >>> models = [BaselineScore.at_order(0, 4.2), BaselineScore.at_order(1, 3.3)]
     >>> [standing(loss, models) for loss in (4.3, 3.9, 3.0)]
     ['worse than the uniform model', 'between the uniform model and the 1-gram', 'better than all n-gram models']
     """

@@ -1,5 +1,6 @@
 """What the stages find out, as plain values. Where and how they are kept is not known here."""
 
+import math
 from dataclasses import dataclass
 
 ParameterValues = dict[str, bool | int | float | str | None]  # by dotted key, such as "model.cell"
@@ -20,14 +21,38 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class BaselineScore:
+class Score:
+    """How well a text is predicted: the mean loss of its characters, in three units; `perplexity` is e^nats."""
+
+    nats_per_char: float
+    bits_per_char: float
+    perplexity: float
+
+    @classmethod
+    def of(cls, nats_per_char: float) -> "Score":
+        """The loss in all three units.
+
+        >>> Score.of(0.0)
+        Score(nats_per_char=0.0, bits_per_char=0.0, perplexity=1.0)
+        """
+        return Score(nats_per_char, nats_per_char / math.log(2), math.exp(nats_per_char))
+
+
+@dataclass(frozen=True)
+class BaselineScore(Score):
     """How well a model that only counts predicts the validation text; its `order` is n, 0 that of the uniform model."""
 
     name: str
     order: int
-    nats_per_char: float
-    bits_per_char: float
-    perplexity: float
+
+    @classmethod
+    def at_order(cls, order: int, nats_per_char: float) -> "BaselineScore":
+        """The score of the model of an order.
+
+        >>> [BaselineScore.at_order(n, 1.0).name for n in (0, 1, 6)]
+        ['uniform', '1-gram', '6-gram']
+        """
+        return cls(**vars(Score.of(nats_per_char)), name=f"{order}-gram" if order else "uniform", order=order)
 
 
 @dataclass(frozen=True)
@@ -234,15 +259,6 @@ class TrainingMetrics:
     best_validation_nats_per_char: float | None
     stopped: str | None
     initial_sha256: str | None = None
-
-
-@dataclass(frozen=True)
-class Score:
-    """How well a text is predicted: the mean loss of its characters, in three units; `perplexity` is e^nats."""
-
-    nats_per_char: float
-    bits_per_char: float
-    perplexity: float
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ def _score(nats_per_char: float) -> Score:
     """The same loss in three units. Raises StateError where one is not finite."""
     if not nats_per_char < math.log(np.finfo(np.float64).max):
         raise StateError(f"the loss must be finite, and e to it too, got {nats_per_char} nats per character")
-    return Score(nats_per_char, nats_per_char / math.log(2), math.exp(nats_per_char))
+    return Score.of(nats_per_char)
 
 
 def _require_two(ids: Ids) -> None:

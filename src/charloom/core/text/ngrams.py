@@ -3,7 +3,6 @@
 An n-gram model predicts a character from the n - 1 characters before it, by counting. Knows nothing about networks.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -145,24 +144,13 @@ def baselines(training_ids: IntArray, validation_ids: IntArray, *, vocabulary_si
         return Baselines(models=[], characters=0, unseen=0, left_out=[reason])
     highest = min(order, training_size)
     model = NGrams(training_ids, vocabulary_size=vocabulary_size, order=highest)
-    scores = [_score(n, losses) for n, losses in enumerate(model.losses_by_order(validation_ids))]
+    scores = [
+        BaselineScore.at_order(n, float(losses.mean()))
+        for n, losses in enumerate(model.losses_by_order(validation_ids))
+    ]
     left_out = [
-        f"{name_of(n)}: the training text must have {n} characters or more, got {training_size}"
+        f"{n}-gram: the training text must have {n} characters or more, got {training_size}"
         for n in range(highest + 1, order + 1)
     ]
     unseen = np.bincount(training_ids, minlength=vocabulary_size)[validation_ids[1:]] == 0
     return Baselines(models=scores, characters=scored, unseen=int(unseen.sum()), left_out=left_out)
-
-
-def name_of(order: int) -> str:
-    """The name of the model of an order.
-
-    >>> [name_of(order) for order in (0, 1, 6)]
-    ['uniform', '1-gram', '6-gram']
-    """
-    return f"{order}-gram" if order else "uniform"
-
-
-def _score(order: int, losses: Vector) -> BaselineScore:
-    nats = float(losses.mean())
-    return BaselineScore(name_of(order), order, nats, nats / math.log(2), math.exp(nats))
