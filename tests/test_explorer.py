@@ -468,17 +468,17 @@ def test_a_larger_network_is_rounded_to_float16_and_a_still_larger_one_left_out(
     oracle = Oracle(make_model("gru"), TEXT)
     size = oracle.model.network.parameters.vector.size
     module = sys.modules["charloom.adapters.explorer.explorer"]
-    monkeypatch.setattr(module, "_NETWORK", 3 * size)
+    monkeypatch.setattr(module, "_NETWORK", {"float32": 3 * size, "float16": 3 * size})
     browser.open(make_page(oracle.model))
     said = f"The network’s {size:,} weights are rounded to float16, so its figures are rounded too."
     assert browser.page.locator("#notes").inner_text() == said
     rounded = make_model("gru")
     rounded.network.parameters.vector[:] = rounded.network.parameters.vector.astype(np.float16)
     np.testing.assert_allclose(browser.value("reading.losses.slice(1)"), Oracle(rounded, TEXT).losses, atol=1e-5)
-    monkeypatch.setattr(module, "_NETWORK", 2 * size)
+    monkeypatch.setattr(module, "_NETWORK", {"float32": 2 * size, "float16": 2 * size})
     (browser.folder / "left_out.html").write_bytes(make_page(oracle.model))
     browser.page.goto((browser.folder / "left_out.html").as_uri())
-    assert f"The network is left out: it has {size:,} weights" in browser.page.locator("main").inner_text()
+    assert f"The network is left out: its {size:,} weights take" in browser.page.locator("main").inner_text()
 
 
 def test_snapshots_that_do_not_fit_are_thinned_out(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
