@@ -118,9 +118,8 @@ class _Fit:
                     self.notes.append(f"{rounded}, so its figures are rounded too.")
                 return self._take(_base64(arrays, dtype)), dtype
         smallest, most = _base64_size(size, "float16"), _NETWORK["float16"]
-        self.notes.append(
-            f"The network is left out: its {size:,} weights take {smallest:,} bytes, and this page holds at most {most:,}."
-        )
+        takes = f"its {size:,} weights take {smallest:,} bytes"
+        self.notes.append(f"The network is left out: {takes}, and this page holds at most {most:,}.")
         return "", ""
 
     def training_text(self, text: str | None) -> str | None:

@@ -21,10 +21,10 @@ function isUnit(key) {
   return whole && layer >= 0 && layer < data.layers && unit >= 0 && unit < data.hidden_size && reading.network.cell.vectors.includes(name);
 }
 
-/** A unit's name in a sentence: h 42, in layer 0 where there are several. */
+/** A unit's name: h 42, or h 42 (layer 0) where there are several. */
 function unitName(key) {
   const { layer, name, unit } = parseUnit(key);
-  return `${name} ${unit}${data.layers > 1 ? ` of layer ${layer}` : ""}`;
+  return `${name} ${unit}${data.layers > 1 ? ` (layer ${layer})` : ""}`;
 }
 
 /** Its value after the character at `index`; NaN where that was not read. */
