@@ -167,6 +167,28 @@ def test_an_edit_computes_again_only_what_comes_after_it(browser: Browser) -> No
     np.testing.assert_allclose(browser.value("reading.losses.slice(1)"), Oracle(model, edited).losses, atol=1e-5)
 
 
+def test_the_panel_shows_the_text_after_every_edit(browser: Browser) -> None:
+    browser.open(make_page(make_model("rnn"), "the cat"), "#at=0")
+    for text in (
+        "the cat",
+        "the the cat",
+        "the cat",
+        "ththe cat",
+        "cat",
+        "",
+        "a",
+        "aa",
+        "aaaa",
+        "ba\n\na",
+        "\n\n",
+        "x\n",
+    ):
+        browser.page.evaluate("(text) => update({ text })", text)
+        assert browser.page.locator("#characters").text_content() == text.replace("\n", "↵\n")
+        assert browser.value("panel.elements.length") == len(text)
+        assert browser.page.locator("#characters [aria-selected=true]").count() == bool(text)
+
+
 def test_a_text_that_is_too_long_is_cut_and_the_page_says_so(browser: Browser) -> None:
     browser.open(make_page(make_model("rnn")))
     browser.page.locator("#text").fill(TEXT * 5)

@@ -7,6 +7,7 @@ class CharacterPanel {
     this.panel = panel;
     this.characters = [];
     this.elements = [];
+    this.made = 0; // elements, each with an id of its own
     const indexOf = (event) => this.elements.indexOf(event.target.closest(".characters > span"));
     panel.addEventListener("click", (event) => {
       if (indexOf(event) >= 0) onChoose(indexOf(event));
@@ -43,23 +44,25 @@ class CharacterPanel {
     return at;
   }
 
-  /** Show this text; elements of a common beginning stay. */
+  /** Show this text; the elements of what it begins and ends with as before stay. */
   show(characters, isKnown) {
-    const kept = commonStart(this.characters, characters);
-    for (const element of this.elements.splice(kept)) element.remove();
-    const added = characters.slice(kept).map((character, i) => {
+    const start = commonStart(this.characters, characters);
+    const end = commonEnd(this.characters, characters, start), upTo = this.elements.length - end;
+    const added = characters.slice(start, characters.length - end).map((character) => {
       const element = document.createElement("span");
-      element.id = `character-${kept + i}`;
+      element.id = `character-${this.made++}`;
       element.setAttribute("role", "option");
       element.setAttribute("aria-selected", "false");
       const shown = sign(character);
-      element.textContent = character === "\n" ? `${shown}\n` : character === "\t" ? `${shown}\t` : shown;
+      element.textContent = character === "\n" || character === "\t" ? shown + character : shown;
       element.classList.toggle("sign", shown !== character && !/\p{M}/u.test(character));
       element.classList.toggle("unread", !isKnown(character));
       return element;
     });
-    this.elements.push(...added);
-    this.panel.append(...added);
+    const following = this.elements[upTo] ?? null, fragment = document.createDocumentFragment();
+    fragment.append(...added);
+    for (const element of this.elements.splice(start, upTo - start, ...added)) element.remove();
+    this.panel.insertBefore(fragment, following);
     this.characters = characters;
   }
 
@@ -74,9 +77,10 @@ class CharacterPanel {
 
   /** Mark the character at `index` as chosen, with what a screen reader says of it, and the ones after `faint`. */
   select(index, description, faint = Infinity) {
-    this.elements[this.selected]?.setAttribute("aria-selected", "false");
-    this.elements[this.selected]?.removeAttribute("aria-label");
+    this.element?.setAttribute("aria-selected", "false");
+    this.element?.removeAttribute("aria-label");
     const element = this.elements[index];
+    this.element = element;
     this.selected = element ? index : undefined;
     this.elements.forEach((each, i) => each.classList.toggle("after", i > faint));
     if (!element) {

@@ -87,24 +87,24 @@ function replaceText(text) {
   update({ text, at: -1 });
 }
 
-/** Compute in the next frames what is left: the text, then what is written, then the text at every step. */
-function schedule() {
+/** Compute a piece of what is left, once the browser has drawn what there is. */
+function schedule(pause = 0) {
   cancelAnimationFrame(scheduled);
   clearTimeout(resumed);
-  scheduled = requestAnimationFrame(() => {
-    const before = reading.steps.length, finished = reading.advance(PIECE);
-    if (reading.steps.length > before || state.lens === "ngram") show();
-    if (!finished) return schedule();
-    const pause = changed + PAUSE - performance.now();
-    if (pause > 0) {
-      resumed = setTimeout(schedule, pause);
-      return;
-    }
-    if (!write(PIECE / 3)) return schedule();
-    const measured = training.measure(reading.characters, PIECE);
-    bars.show(training, state.step, Math.log(vocabulary.length));
-    if (!measured) schedule();
-  });
+  scheduled = requestAnimationFrame(() => (resumed = setTimeout(work, pause)));
+}
+
+/** First the text is read, then, after a pause, the network writes, then the text is measured at every step. */
+function work() {
+  const before = reading.steps.length, finished = reading.advance(PIECE);
+  if (reading.steps.length > before || state.lens === "ngram") show();
+  if (!finished) return schedule();
+  const pause = changed + PAUSE - performance.now();
+  if (pause > 0) return schedule(pause);
+  if (!write(PIECE / 3)) return schedule();
+  const measured = training.measure(reading.characters, PIECE);
+  bars.show(training, state.step, Math.log(vocabulary.length));
+  if (!measured) schedule();
 }
 
 /** A loss in the unit of the reader's choice. */

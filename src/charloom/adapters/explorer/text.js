@@ -39,3 +39,10 @@ function commonStart(a, b) {
   while (n < a.length && n < b.length && a[n] === b[n]) n++;
   return n;
 }
+
+/** How many they have in common at their end, beside `start` characters at their beginning. */
+function commonEnd(a, b, start) {
+  let n = 0;
+  while (n < Math.min(a.length, b.length) - start && a[a.length - 1 - n] === b[b.length - 1 - n]) n++;
+  return n;
+}
