@@ -35,16 +35,16 @@ function transposedTimes(A, x) {
   return y;
 }
 
-/** The column j of A: the product of A and a one-hot vector. */
-function column(A, j) {
-  return Float64Array.from({ length: A.rows }, (_, i) => A.values[i * A.columns + j]);
-}
-
 /** The vector whose entry i is f(i), for i < n. */
 function vector(n, f) {
   const y = new Float64Array(n);
   for (let i = 0; i < n; i++) y[i] = f(i);
   return y;
+}
+
+/** The column j of A: the product of A and a one-hot vector. */
+function column({ rows, columns, values }, j) {
+  return vector(rows, (i) => values[i * columns + j]);
 }
 
 const sigmoid = (a) => 0.5 + 0.5 * Math.tanh(0.5 * a);
@@ -162,8 +162,8 @@ class Network {
 
   /** o_t = V h_t + c of a time step, (K). */
   outputs(now) {
-    const o = times(this.V, now.at(-1).h);
-    return o.map((value, k) => value + this.c[k]);
+    const Vh = times(this.V, now.at(-1).h);
+    return vector(Vh.length, (k) => Vh[k] + this.c[k]);
   }
 
   /**
@@ -196,14 +196,22 @@ class Network {
 
 /** p = softmax(o / τ). */
 function softmax(o, temperature = 1) {
-  const highest = o.reduce((a, b) => Math.max(a, b), -Infinity);
-  const p = Float64Array.from(o, (value) => Math.exp((value - highest) / temperature));
-  const sum = p.reduce((a, b) => a + b, 0);
+  const highest = largest(o), p = vector(o.length, (k) => Math.exp((o[k] - highest) / temperature));
+  let sum = 0;
+  for (const value of p) sum += value;
   return p.map((value) => value / sum);
 }
 
 /** The loss of a character in nats: -log softmax(o)[id], without forming p. */
 function lossOf(o, id) {
-  const highest = o.reduce((a, b) => Math.max(a, b), -Infinity);
-  return Math.log(o.reduce((sum, value) => sum + Math.exp(value - highest), 0)) - (o[id] - highest);
+  const highest = largest(o);
+  let sum = 0;
+  for (const value of o) sum += Math.exp(value - highest);
+  return Math.log(sum) - (o[id] - highest);
+}
+
+function largest(values) {
+  let highest = -Infinity;
+  for (const value of values) if (value > highest) highest = value;
+  return highest;
 }
