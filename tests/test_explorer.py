@@ -15,7 +15,8 @@ import pytest
 
 from charloom.adapters import explorer
 from charloom.core.common.types import Array
-from charloom.core.network import Model, Network
+from charloom.core.network import Model
+from charloom.core.network.reading import input_gradients
 from charloom.core.network.sampling import likeliest
 from charloom.core.network.units import compare, vectors
 from charloom.core.text import features
@@ -53,7 +54,7 @@ class Browser:
 
     def read(self) -> None:
         """Have the text read and written to its end."""
-        self.page.evaluate("() => { reading.advance(); show(); write(Infinity); }")
+        self.page.evaluate("() => { reading.advance(); show(); changed = 0; work(); write(Infinity); }")
 
     def value(self, expression: str) -> Any:
         """The value of an expression of the page's own scripts; typed arrays as lists."""
@@ -221,34 +222,11 @@ def test_a_vocabulary_of_hostile_characters_is_shown_and_gives_no_orders(browser
     assert browser.value("state.text") == text + "a"
 
 
-def gradients(model: Model, ids: Array, t: int) -> Array:
-    """∂L_t/∂x_s of the loss at the place t, for each s < t, (t, K), by Python's backward pass.
-
-    In a network whose vocabulary has a character of its own for each place, the column s of dU is da_s.
-    """
-    network, K = model.network.astype(np.float64), model.network.vocabulary_size
-    sizes = {**network.sizes, "vocabulary_size": K + t}
-    wide = Network(**sizes)
-    widened = {
-        "U": np.hstack([network.parameters["U"], network.parameters["U"][:, ids[:t]]]),
-        "V": np.vstack([network.parameters["V"], np.zeros((t, network.hidden_size))]),
-        "c": np.append(network.parameters["c"], np.full(t, -1e9)),  # predicted with probability 0
-    }
-    for name, array in wide.parameters.items():
-        array[...] = widened[name] if name in widened else network.parameters[name]
-    da = []
-    for length in (t, t - 1):  # the loss of the last character is what the longer window has more
-        wide.forward(np.arange(K, K + length)[:, None], ids[1 : length + 1, None], wide.zero_state(1))
-        da.append(wide.backward(np.arange(K, K + length)[:, None])["U"][:, K:].copy())
-    found: Array = (da[0] - da[1]).T @ network.parameters["U"]
-    return found
-
-
 @pytest.mark.parametrize(("cell", "layers"), NETWORKS)
 def test_the_gradients_of_a_loss_are_those_of_pythons_backward_pass(browser: Browser, cell: str, layers: int) -> None:
     oracle, t = Oracle(make_model(cell, layers), TEXT), 60
     browser.open(make_page(oracle.model), f"#lens=gradient&at={t}")
-    expected = gradients(oracle.model, oracle.ids, t)
+    expected = input_gradients(oracle.model.network.astype(np.float64), oracle.ids[: t + 1])
     np.testing.assert_allclose(browser.value(f"reading.gradients({t})"), expected, rtol=0, atol=1e-9)
     lengths = np.sqrt((expected**2).sum(axis=1))
     np.testing.assert_allclose(browser.value("gradients.norm"), lengths, rtol=0, atol=1e-9)

@@ -66,10 +66,12 @@ class CharacterPanel {
     this.characters = characters;
   }
 
-  /** Colour each character by `value(index)`, from -1 (cool) over 0 (no colour) to 1 (warm). */
+  /** Colour each character by `value(index)`, from -1 (cool) over 0 (no colour) to 1 (warm); undefined: as it is. */
   colour(value) {
     this.elements.forEach((element, index) => {
-      const v = value(index) || 0, shown = Math.min(1, Math.abs(v)).toFixed(3);
+      const found = value(index), v = found || 0;
+      if (found === undefined) return;
+      const shown = Math.min(1, Math.abs(v)).toFixed(3);
       if (element.style.getPropertyValue("--v") !== shown) element.style.setProperty("--v", shown);
       element.classList.toggle("cool", v < 0);
     });

@@ -76,7 +76,7 @@ function update(changes) {
   const characters = Array.from(state.text).slice(0, LONGEST_TEXT);
   state.text = characters.join("");
   reading.edit(characters);
-  reading.advance(PIECE);
+  reading.advance(PIECE / 2); // what was typed is on the page at once, what follows it in the next frames
   show();
   schedule();
 }
@@ -101,6 +101,7 @@ function work() {
   if (!finished) return schedule();
   const pause = changed + PAUSE - performance.now();
   if (pause > 0) return schedule(pause);
+  writeHash(toHash(state, defaults));
   if (!write(PIECE / 3)) return schedule();
   const measured = training.measure(reading.characters, PIECE);
   bars.show(training, state.step, Math.log(vocabulary.length));
@@ -119,17 +120,15 @@ function show() {
   showField(characters);
   panel.show(characters, (character) => reading.ids.has(character));
   lens.prepare?.(at);
-  panel.colour(lens.colour);
+  panel.colour((index) => (reading.isRead(index) ? lens.colour(index) : undefined)); // what is not yet, keeps its colour
   panel.select(at, `${named(characters[at] ?? "")}, ${said(at)}`, state.lens === "gradient" ? at : Infinity);
   byId("lens-help").textContent = lens.help();
   showLegend(...lens.legend());
   byId("detail").textContent = lens.detail(at);
   showNext(at);
   showControls();
-  const hash = toHash(state, defaults);
-  byId("link").href = `#${hash}`;
+  byId("link").href = `#${toHash(state, defaults)}`;
   setText("link", characters.length <= LONGEST_LINK || state.text === defaults.text ? "Link to this view" : "Link to this view, without the text");
-  writeHash(hash);
 }
 
 function showField(characters) {

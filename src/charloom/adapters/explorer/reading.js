@@ -65,6 +65,11 @@ class Reading {
     return place >= 0 ? this.losses[place] ?? NaN : NaN;
   }
 
+  /** Whether the character at `index` was read. */
+  isRead(index) {
+    return this.place[index] < this.steps.length - 1;
+  }
+
   /** The mean loss of the text in nats per character; NaN where nothing is predicted. */
   meanLoss() {
     const losses = this.losses.slice(1);
