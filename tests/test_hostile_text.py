@@ -141,3 +141,6 @@ def test_no_report_of_hostile_texts_runs_a_script_or_asks_a_server(hostile: Host
                 assert page.locator("script, svg, iframe, img:not([src^='data:'])").count() == 0
                 assert all(address.startswith(("file://", "data:")) and "x.png" not in address for address in asked)
         assert owned == {"report": False, "unguarded": False, "hostile": True}
+        page.goto((hostile.result / "plot/explorer.html").as_uri())
+        assert "<script>owned=1</script>" in page.locator("#text").input_value()
+        assert not page.evaluate("() => 'owned' in window")
