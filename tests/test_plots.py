@@ -2,6 +2,7 @@
 
 import math
 import re
+import shlex
 import shutil
 import struct
 import subprocess
@@ -10,7 +11,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -24,10 +25,11 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from charloom.adapters import plots, report
-from charloom.adapters.configuration import Config, flatten, load
+from charloom.adapters.configuration import Config, flatten, load, override
 from charloom.adapters.files import artifacts, models, snapshots
 from charloom.core.common.errors import StateError
 from charloom.core.common.records import (
+    Baselines,
     BaselineScore,
     Dynamics,
     GateSaturation,
@@ -50,7 +52,7 @@ from charloom.core.gradcheck.check import SWEEP_STEPS
 from charloom.core.network import Model, Network
 from charloom.core.text import Vocabulary
 from charloom.stages import plot
-from tests.results import BASELINES, make_inspection, seal, set_parameters
+from tests.results import BASELINES, EVALUATION, make_inspection, seal, set_parameters
 
 ROOT = Path(__file__).parents[1]
 RNN = ("W", "V", "U", "b", "c")
@@ -188,6 +190,7 @@ def results(folder: Path, made_with: Config | None = None) -> Path:
     snapshots.save(artifacts.SNAPSHOTS.path(folder / "train"), network.sizes, [1], [network.parameters])
     artifacts.TEXT.write_bytes(folder / "synthesize", b"\n" + WORDS.encode() * 4)
     artifacts.QUALITY.write(folder / "synthesize", QUALITY)
+    artifacts.EVALUATION.write(folder / "evaluate", EVALUATION)
     return seal(folder)
 
 
@@ -617,11 +620,13 @@ def page(**changes: Any) -> str:
         "summary": SUMMARY,
         "errors": gradient_check(),
         "reference": {},
+        "baselines": BASELINES,
         "metrics": METRICS,
         "warnings": [],
         "samples": [],
         "text": "",
         "quality": QUALITY,
+        "evaluation": EVALUATION,
         "parameters": flatten(config().parameters()),
         "figures": dict.fromkeys(("loss", "gradcheck", "step_sweep", "samples"), b""),
     }
@@ -631,7 +636,7 @@ def page(**changes: Any) -> str:
 def test_the_page_holds_its_figures_and_asks_for_nothing(html: str) -> None:
     found = _Links(html)
     assert len(found.images) == 4
-    assert found.links == []
+    assert {link for link in found.links if not link.startswith("#")} == {"explorer.html"}  # followed on a click alone
     assert not found.elements & {"script", "link", "iframe", "object", "base"}
     assert "url(" not in html
     assert "@import" not in html
@@ -712,6 +717,66 @@ def test_a_validation_that_was_not_made_is_said_to_be_missing() -> None:
     assert "not measured" not in page()
 
 
+def test_every_link_within_the_page_leads_to_a_part_of_it(html: str) -> None:
+    inside = [link.removeprefix("#") for link in _Links(html).links if link.startswith("#")]
+    assert len(inside) >= 8
+    assert [name for name in inside if f'id="{name}"' not in html] == []
+
+
+def test_headings_have_no_gap_and_every_table_and_picture_has_words() -> None:
+    text = page(reference=REFERENCE)
+    levels = [int(level) for level in re.findall(r"<h(\d)", text)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    assert text.count("<table") == text.count("<caption>")
+    assert text.count("<img") == len(re.findall(r'<img alt="[^"]{20,}"', text))
+
+
+def test_the_page_says_at_its_top_between_which_models_the_network_lies() -> None:
+    (said,) = re.findall(r'<p class="verdict">(.*?)</p>', page(), re.DOTALL)
+    assert said == (
+        "After 100,000 updates the network predicts text that it has not seen with 1.500 nats per character: between "
+        "the 3-gram and the 4-gram."
+    )
+
+
+def test_without_a_validation_text_the_page_says_that_nothing_was_measured() -> None:
+    metrics = replace(METRICS, best_step=None, best_validation_nats_per_char=None, validation_nats_per_char=None)
+    nothing = replace(EVALUATION, carried=None, windows=None, by_position=[], by_kind=[], costliest=[])
+    text = page(metrics=metrics, evaluation=nothing, baselines=Baselines([], 0, 0, []))
+    (said,) = re.findall(r'<p class="verdict">(.*?)</p>', text, re.DOTALL)
+    assert "1.653 nats per character, where the uniform model has 4.174; no text was held out" in said
+    assert "Perplexity" not in text
+    assert "No text was held out for validation" in text
+
+
+def test_the_network_stands_among_the_baselines_by_its_loss() -> None:
+    text = page()
+    start = text.index('id="ranking"')
+    rows = re.findall(r'<tr(?: class="own")?><th scope="row">(.*?)</th>', text[start : text.index("</table>", start)])
+    assert rows == ["5-gram", "6-gram", "4-gram", "this network", "3-gram", "2-gram", "1-gram", "uniform"]
+
+
+def test_an_evaluation_of_another_text_is_not_the_loss_on_the_validation_text() -> None:
+    text = page(evaluation=replace(EVALUATION, text="data/other.txt"))
+    assert "with 1.810 nats per character" in text  # the lowest that the training has measured
+    assert "How the model predicts data/other.txt" in text
+
+
+def test_the_page_has_the_command_that_makes_it_again() -> None:
+    parameters = flatten(config().parameters()) | {"synthesize.prime": "Once, 'twice'", "train.steps": 7}
+    text = _Links(page(parameters=parameters)).text
+    start = text.index("python -m charloom.experiment")
+    command = text[start : text.index("sha256 of the text")].partition("What must be the same")[0]
+    words = shlex.split(command.replace("\\\n", " "))
+    assert words[:3] == ["python", "-m", "charloom.experiment"]
+    assert (
+        load(words[3:]).parameters()
+        == load(["train.steps=7", override("synthesize.prime", "Once, 'twice'")]).parameters()
+    )
+
+
 def test_a_failed_check_is_said_to_have_failed() -> None:
     assert '<span class="failed">failed</span>' in page(errors=gradient_check(passed=False))
     assert '<span class="failed">' not in page()
@@ -754,12 +819,13 @@ def test_the_table_has_the_figures_of_the_reference_where_there_is_one() -> None
 
 def columns(html: str) -> list[int]:
     """The columns of each row of the table of gradients."""
-    table = html[html.index('<table class="numbers">') : html.index("</table>", html.index('<table class="numbers">'))]
+    start = html.index('<table class="numbers" id="gradient-errors">')
+    table = html[start : html.index("</table>", start)]
     cells = [re.findall(r"<t[hd](?: [^>]*?)?(?:colspan=\"(\d+)\"[^>]*)?>", row) for row in table.split("<tr")[1:]]
     return [sum(int(span or 1) for span in spans) for spans in cells]
 
 
-@pytest.mark.parametrize(("reference", "width"), [(REFERENCE, 8), ({}, 6)], ids=["reference", "none"])
+@pytest.mark.parametrize(("reference", "width"), [(REFERENCE, 9), ({}, 7)], ids=["reference", "none"])
 def test_all_rows_of_the_table_have_the_same_columns(reference: dict[str, tuple[float, float]], width: int) -> None:
     assert columns(page(reference=reference)) == [width] * (2 + 2 * (1 + len(RNN)))
 

@@ -6,7 +6,7 @@ from charloom.adapters import plots, report
 from charloom.adapters.command import stage_main
 from charloom.adapters.configuration import Config, flatten, from_recorded
 from charloom.adapters.files import artifacts, parameters
-from charloom.core.common.reference import REFERENCE
+from charloom.core.common.reference import reference_errors
 from charloom.stages import exploration
 
 
@@ -21,8 +21,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
     metrics, warnings = artifacts.METRICS.read(inp), artifacts.WARNINGS.read(inp)
     inspections = artifacts.INSPECTIONS.read(inp)
     T, K = made_with.train.seq_length, summary.vocabulary_size
-    is_plain = made_with.model.cell == "rnn" and made_with.model.layers == 1  # as the reference is
-    reference = REFERENCE if is_plain else {}
+    reference = reference_errors(made_with.model.cell, made_with.model.layers)
 
     figures = {
         "loss": plots.loss(
@@ -38,11 +37,13 @@ def run(config: Config, inp: Path, out: Path) -> None:
         summary=summary,
         errors=errors,
         reference=reference,
+        baselines=artifacts.BASELINES.read(inp),
         metrics=metrics,
         warnings=warnings,
         samples=samples,
         text=artifacts.TEXT.read(inp),
         quality=artifacts.QUALITY.read(inp),
+        evaluation=artifacts.EVALUATION.read(inp),
         parameters=flatten(made_with.parameters()),
         figures=figures,
     )
