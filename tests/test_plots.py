@@ -628,14 +628,14 @@ def page(**changes: Any) -> str:
         "quality": QUALITY,
         "evaluation": EVALUATION,
         "parameters": flatten(config().parameters()),
-        "figures": dict.fromkeys(("loss", "gradcheck", "step_sweep", "samples"), b""),
+        "figures": dict.fromkeys(artifacts.FIGURES, b""),
     }
     return report.page(**(values | changes))
 
 
 def test_the_page_holds_its_figures_and_asks_for_nothing(html: str) -> None:
     found = _Links(html)
-    assert len(found.images) == 4
+    assert len(found.images) == 6
     assert {link for link in found.links if not link.startswith("#")} == {"explorer.html"}  # followed on a click alone
     assert not found.elements & {"script", "link", "iframe", "object", "base"}
     assert "url(" not in html

@@ -51,7 +51,7 @@ def page(
     `reference` has the published absolute and relative error of the central difference by tensor; it is empty where
     there is nothing to compare `errors` with. `warnings` are those of the training. `text` is the synthesized text, and
     `quality` describes it. `parameters` are those of the run by dotted key. `figures` are PNGs: `loss`, `gradcheck`,
-    `step_sweep` and `samples`.
+    `step_sweep`, `gradient_flow`, `dynamics` and `samples`.
     """
     loss, uniform = held_out_loss(metrics, evaluation), math.log(summary.vocabulary_size)
     html = _TEMPLATE.render(
