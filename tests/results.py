@@ -17,6 +17,7 @@ from charloom.adapters import tracking
 from charloom.adapters.configuration import Config, TrackingConfig
 from charloom.adapters.files import artifacts, corpus, parameters, snapshots
 from charloom.adapters.files.formats import CHECKSUMS, Artifact, write_checksums
+from charloom.core.common.quality_records import Estimate, NgramQuality, PassageQuality, TextQuality
 from charloom.core.common.records import (
     Baselines,
     BaselineScore,
@@ -163,12 +164,24 @@ def make_result(folder: Path) -> Path:
     artifacts.TEXT.write_bytes(folder / "synthesize", text.encode())
     artifacts.QUALITY.write(folder / "synthesize", Quality(len(text), 18, 80, 4, 0.875, 12))
     artifacts.EVALUATION.write(folder / "evaluate", EVALUATION)
+    artifacts.TEXT_QUALITY.write(folder / "synthesize", TEXT_QUALITY)
     for figure in artifacts.FIGURES.values():
         figure.write_bytes(folder / "plot", PNG)
     artifacts.REPORT.write_bytes(folder / "plot", b"<!doctype html><title>report</title><p>All of it.</p>")
     artifacts.EXPLORER.write_bytes(folder / "plot", b"<!doctype html><title>explorer</title>")
     set_parameters(make_config(), folder)
     return folder
+
+
+def make_passages(temperature: float | None, known: float) -> PassageQuality:
+    """What may be found of passages of which this share of words is known."""
+    estimate = Estimate(known, known - 0.01, known + 0.01)
+    ngrams = [NgramQuality(n, Estimate(0.9, 0.8, 0.95), Estimate(n / 20, n / 21, n / 19)) for n in (4, 8, 12)]
+    copy = Estimate(12.5, 11.0, 14.0)
+    return PassageQuality(temperature, 40, 20_000, 4000, estimate, ngrams, copy, 18, "the quick\nbrown fôx")
+
+
+TEXT_QUALITY = TextQuality(900, [make_passages(0.5, 0.8), make_passages(1.0, 0.6)], make_passages(None, 0.95))
 
 
 def make_inspection(step: int, lags: int = 100) -> Inspection:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from charloom.adapters.files import artifacts
 from charloom.adapters.files.formats import CHECKSUMS, Artifact, Csv, Json, JsonLines, Text
 from charloom.core.common.errors import StateError
+from charloom.core.common.quality_records import TextQuality
 from charloom.core.common.records import (
     Baselines,
     BaselineScore,
@@ -31,7 +32,7 @@ from charloom.core.common.records import (
     TrainingWarning,
     WorstEntry,
 )
-from tests.results import EVALUATION, make_inspection, named_artifacts, seal
+from tests.results import EVALUATION, make_inspection, make_passages, named_artifacts, seal
 
 ROW = HistoryRow(step=100, epoch=1, loss=0.1, smooth_loss=float("inf"), validation_nats_per_char=None)
 ERRORS = {"W": TensorErrors(1e-9, 2e-8, 3e-9, 16, 1, WorstEntry((0, 3), 0.5, 0.25))}
@@ -49,6 +50,7 @@ VALUES: dict[Artifact, Any] = {
     artifacts.INSPECTIONS: [replace(make_inspection(20, lags=2), clipped=None, update_ratio={"b": None})],
     artifacts.TEXT: "one\r\ntwo\u2028 é\n",
     artifacts.QUALITY: Quality(100, 20, 18, 12, 0.5, 7),
+    artifacts.TEXT_QUALITY: TextQuality(9, [], replace(make_passages(None, 0.5), ngrams=[])),
     artifacts.EVALUATION: EVALUATION,
     artifacts.RESULT: Result("ab12", {"train/model.npz": "cd34"}),
 }

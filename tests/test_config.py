@@ -122,6 +122,7 @@ AT_LEAST_ZERO = (
     "baseline.order",
     "synthesize.seed",
     "synthesize.length",
+    "synthesize.quality_length",
     "synthesize.top_k",
     "optimizer.warmup_steps",
     "train.validate_every",

@@ -28,6 +28,7 @@ from charloom.adapters import plots, report
 from charloom.adapters.configuration import Config, flatten, load, override
 from charloom.adapters.files import artifacts, models, snapshots
 from charloom.core.common.errors import StateError
+from charloom.core.common.quality_records import TextQuality
 from charloom.core.common.records import (
     Baselines,
     BaselineScore,
@@ -52,7 +53,7 @@ from charloom.core.gradcheck.check import SWEEP_STEPS
 from charloom.core.network import Model, Network
 from charloom.core.text import Vocabulary
 from charloom.stages import plot
-from tests.results import BASELINES, EVALUATION, make_inspection, seal, set_parameters
+from tests.results import BASELINES, EVALUATION, TEXT_QUALITY, make_inspection, seal, set_parameters
 
 ROOT = Path(__file__).parents[1]
 RNN = ("W", "V", "U", "b", "c")
@@ -191,6 +192,7 @@ def results(folder: Path, made_with: Config | None = None) -> Path:
     artifacts.TEXT.write_bytes(folder / "synthesize", b"\n" + WORDS.encode() * 4)
     artifacts.QUALITY.write(folder / "synthesize", QUALITY)
     artifacts.EVALUATION.write(folder / "evaluate", EVALUATION)
+    artifacts.TEXT_QUALITY.write(folder / "synthesize", TEXT_QUALITY)
     return seal(folder)
 
 
@@ -249,6 +251,7 @@ def test_running_the_stage_twice_gives_identical_bytes(tmp_path: Path) -> None:
     assert names == {"SHA256SUMS", "loss.png", "gradcheck.png", "step_sweep.png", "samples.png"} | {
         "gradient_flow.png",
         "dynamics.png",
+        "quality.png",
         "report.html",
         "explorer.html",
     }
@@ -307,6 +310,8 @@ def test_no_text_is_cut_off(drawn: Drawn, monkeypatch: pytest.MonkeyPatch, tenso
         drawn(plots.gradient_flow, deep_inspections(), seq_length=T),
         drawn(plots.gradient_flow, [], seq_length=T),
         drawn(plots.dynamics, INSPECTIONS),
+        drawn(plots.quality, TEXT_QUALITY),
+        drawn(plots.quality, TextQuality(0, [], None)),
         drawn(plots.dynamics, deep_inspections()),
         drawn(plots.samples, noise_to_words()),
         drawn(plots.samples, [Sample(1, 106.2, "W" * 1000)]),
@@ -554,6 +559,29 @@ def test_a_training_that_was_not_inspected_has_figures_that_say_so(drawn: Drawn)
     nothing = "Nothing was inspected: train.inspect_every is 0."
     assert nothing in texts(drawn(plots.dynamics, []))
     assert nothing in texts(drawn(plots.gradient_flow, [], seq_length=T))
+
+
+def test_the_quality_is_drawn_over_the_temperature_with_the_held_out_text_as_a_line(drawn: Drawn) -> None:
+    figure = drawn(plots.quality, TEXT_QUALITY)
+    words, ngrams, copies = figure.axes
+    lines = [np.asarray(line.get_ydata()).tolist() for line in words.get_lines()]
+    assert [80.0, 60.0] in lines  # percent
+    assert [95.0, 95.0] in lines
+    assert [40.0, 40.0] in [np.asarray(line.get_ydata()).tolist() for line in ngrams.get_lines()]
+    assert [12.5, 12.5] in [np.asarray(line.get_ydata()).tolist() for line in copies.get_lines()]
+    assert {ax.get_xlabel() for ax in figure.axes} == {"Temperature"}
+    assert "At temperature 1, 60% of the words are known, 95% in held-out text" in texts(figure)
+
+
+def test_a_text_without_words_or_held_out_text_has_a_figure_of_its_quality(drawn: Drawn) -> None:
+    wordless = [replace(each, known_words=None, ngrams=[]) for each in TEXT_QUALITY.sampled]
+    figure = drawn(plots.quality, TextQuality(900, wordless, None))
+    assert "At temperature 1 no word is written" in texts(figure)
+
+
+def test_a_quality_that_was_not_measured_has_a_figure_that_says_so(drawn: Drawn) -> None:
+    (text,) = texts(drawn(plots.quality, TextQuality(0, [], None)))
+    assert text == "No quality was measured: synthesize.quality_length is 0."
 
 
 def test_eight_samples_are_shown_with_the_first_and_the_last(drawn: Drawn) -> None:

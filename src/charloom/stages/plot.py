@@ -32,6 +32,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
         "samples": plots.samples(samples),
         "gradient_flow": plots.gradient_flow(inspections, seq_length=T),
         "dynamics": plots.dynamics(inspections),
+        "quality": plots.quality(artifacts.TEXT_QUALITY.read(inp)),
     }
     page = report.page(
         summary=summary,

@@ -189,6 +189,7 @@ class SynthesizeConfig(_Section):
     prime_file: Annotated[Path | None, AfterValidator(_only_prompt)]
     on_unknown: Literal["error", "skip"]
     seed: Seed
+    quality_length: Annotated[int, Field(ge=0, le=1_000_000)]  # for each temperature, all in memory
 
 
 class EvaluateConfig(_Section):

@@ -14,7 +14,7 @@ from charloom.adapters.files.formats import (
     read_checksums,
     write_checksums,
 )
-from charloom.core.common import records
+from charloom.core.common import quality_records, records
 
 VOCABULARY = Json("prepare/vocabulary.json", list[str])
 IDS = IdsFile("prepare/ids.npy")
@@ -37,12 +37,13 @@ SNAPSHOTS = Artifact("train/snapshots.npz")
 
 TEXT = Text("synthesize/sample.txt")
 QUALITY = Json("synthesize/metrics.json", records.Quality)
+TEXT_QUALITY = Json("synthesize/quality.json", quality_records.TextQuality)
 
 EVALUATION = Json("evaluate/metrics.json", records.ModelEvaluation)
 
 FIGURES = {
     name: Artifact(f"plot/{name}.png")
-    for name in ("loss", "gradcheck", "step_sweep", "samples", "gradient_flow", "dynamics")
+    for name in ("loss", "gradcheck", "step_sweep", "samples", "gradient_flow", "dynamics", "quality")
 }
 REPORT = Artifact("plot/report.html")
 EXPLORER = Artifact("plot/explorer.html")
@@ -59,7 +60,7 @@ ALL: tuple[Artifact, ...] = (
     BASELINES,
     *(ERRORS, ERROR_TABLE, STEP_SWEEP),
     *(MODEL, BEST_MODEL, HISTORY, SAMPLES, WARNINGS, METRICS, INSPECTIONS, SNAPSHOTS),
-    *(TEXT, QUALITY),
+    *(TEXT, QUALITY, TEXT_QUALITY),
     EVALUATION,
     *PARAMETERS.values(),
     *(*FIGURES.values(), REPORT, EXPLORER),

@@ -9,6 +9,7 @@ from pathlib import Path
 from charloom.adapters.configuration import Parameters, flatten, from_recorded
 from charloom.adapters.files import artifacts, parameters
 from charloom.adapters.process import kernels
+from charloom.core.common.quality_records import TextQuality
 from charloom.core.common.records import ErrorRow, HistoryRow, Inspection, Result, Summary
 
 RESULT_TAG = "charloom.result"
@@ -138,6 +139,17 @@ def _inside(inspections: list[Inspection]) -> Iterator[tuple[str, float, int]]:
             for name, value in values.items():
                 if value is not None:
                     yield f"inside/{kind}/{name}", value, found.step
+
+
+def _quality(found: TextQuality) -> Iterator[tuple[str, float, int]]:
+    """The quality of sampled passages by temperature, and that of the held-out text."""
+    for passages in (*found.sampled, *([found.held_out] if found.held_out else [])):
+        where = "held_out" if passages.temperature is None else f"temperature_{passages.temperature:g}"
+        if passages.known_words:
+            yield f"quality/{where}/known_words", passages.known_words.value, 0
+        yield f"quality/{where}/longest_copy", float(passages.longest_copy), 0
+        for ngram in passages.ngrams:
+            yield f"quality/{where}/new_{ngram.n}_grams", ngram.new.value, 0
 
 
 def _error_row(row: ErrorRow) -> dict[str, str]:
