@@ -17,7 +17,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
     """Write how well the models predict the validation text into `out`, and print it as a table."""
     text, order = corpus.load(inp), config.baseline.order
     require_memory(
-        BYTES_PER_CHARACTER * max(len(text.train_ids), len(text.validation_ids)),
+        BYTES_PER_CHARACTER * max(len(text.train_ids), len(text.validation_ids)) if order else 0,
         "counting n-grams",
         f"lower baseline.order ({order}) to 0 for the uniform model alone, or give a shorter text",
     )

@@ -25,9 +25,10 @@ def loss(
 ) -> Figure:
     """The smooth loss over the training steps, with the loss of single windows and the uniform model's T ln K.
 
-    `history` has at least one row; T = `seq_length` and K = `vocabulary_size`. The validation loss is drawn where it
-    was measured, T times its nats per character; the n-gram models among the `baselines` are lines at T times theirs.
-    Each of the `warnings` is a line at its training step. The axis on the right shows bits per character, L / (T ln 2).
+    `history` has at least one row; T = `seq_length` and K = `vocabulary_size`. The highest hundredth of the single
+    windows may lie above the axis. The validation loss is drawn where it was measured, T times its nats per character;
+    the n-gram models among the `baselines` are lines at T times theirs. Each of the `warnings` is a line at its
+    training step. The axis on the right shows bits per character, L / (T ln 2).
     """
     T, K = seq_length, vocabulary_size
     uniform = T * math.log(K)
@@ -45,7 +46,8 @@ def loss(
     ax.plot([0, end], [uniform, uniform], color=GREY, linewidth=0.8)
     ax.plot(steps, smooth_losses, color=ACCENT, linewidth=2, marker=point)
     ax.plot(list(validation), list(validation.values()), "D", color=INK, markersize=5, markeredgecolor="white")
-    height = _set_limits(ax, end, [*losses, *smooth_losses, *validation.values(), uniform, *(y for y, _ in ngrams)])
+    windows = losses if len(losses) < 100 else np.quantile(losses, [0.0, 0.99])
+    height = _set_limits(ax, end, [*windows, *smooth_losses, *validation.values(), uniform, *(y for y, _ in ngrams)])
     names_end = _draw_ngrams(ax, end, sorted(ngrams), closest=0.05 * height) if ngrams else end
 
     _mark_warnings(ax, warnings, top=uniform)
