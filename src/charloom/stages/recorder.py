@@ -112,7 +112,9 @@ class Recorder:
             artifacts.SNAPSHOTS.path(out), training.network.sizes, steps, map(self._work.load_snapshot, steps)
         )
         history = [
-            HistoryRow(row["step"], row["epoch"], row["loss"], row["smooth_loss"], row.get(_VALIDATION)) for row in rows
+            HistoryRow(row["step"], row["epoch"], row["loss"], row["smooth_loss"], row.get(_VALIDATION))
+            for row in rows
+            if self._is_logged(row)
         ]
         artifacts.HISTORY.write(out, history)
         samples = [Sample(row["step"], row["smooth_loss"], row["sample"]) for row in rows if "sample" in row]
@@ -137,6 +139,12 @@ class Recorder:
             initial_sha256=initial_sha256,
         )
         artifacts.METRICS.write(out, metrics)
+
+    def _is_logged(self, row: Row) -> bool:
+        """Whether a row is one of the history, not there for its inspection alone."""
+        step = row["step"]
+        is_due = step in (1, self._training.step) or step % self._options.log_every == 0
+        return is_due or not row.keys().isdisjoint((_VALIDATION, "sample"))
 
     def _inspection_is_due(self, last: bool) -> bool:
         every = self._options.inspect_every
