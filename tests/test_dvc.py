@@ -192,7 +192,7 @@ def test_a_remark_in_a_cell_runs_the_stages_that_use_it_and_no_more_where_their_
     project: Repository,
 ) -> None:
     remark(project, "core/cells")
-    assert project.repro() == ["gradcheck", "train", "synthesize", "evaluate"]
+    assert project.repro() == ["gradcheck", "train", "synthesize", "evaluate", "plot"]
 
 
 def remark(project: Repository, name: str) -> None:
