@@ -94,7 +94,7 @@ PLAIN_CELL: dict[str, Edits] = {
             )
         },
     },
-    "dh_next left out": {RNN: {"dh = add(t.dh, dh_next, dh_next)": "dh = t.dh"}},
+    "dh_next left out": {RNN: {"dh = add(t.dh, dh_next, t.dh)": "dh = t.dh"}},
     "dh_next not zero at the last time step": {RNN: {"dh_next[...] = 0": ""}},
     "the slope of h_{t-1} for that of h_t": {
         RNN: {"tanh_slope(self.h[1:], self.input_projection)": "tanh_slope(self.h[:-1], self.input_projection)"}
@@ -132,7 +132,7 @@ GRU_CELL: dict[str, Edits] = {
             ),
             "multiply(t.da_n, t.factor_r, t.da_r)": "multiply(t.da_n.dot(W[2 * m :]), t.factor_r, t.da_r)",
             "multiply(t.da_n, t.r, t.dq)": "t.dq[...] = 0",
-            "multiply(dh, t.z, dh), dh_next)": "multiply(dh, t.z, dh), dh_next)\n"
+            "multiply(dh, t.z, work), dh_next)": "multiply(dh, t.z, work), dh_next)\n"
             "            t.dq[...] = t.da_n\n"
             "            add(dh_next, t.da_n.dot(W[2 * m :]) * t.r, dh_next)",
         },
@@ -180,10 +180,10 @@ GRU_CELL: dict[str, Edits] = {
             "subtract(self.h[:-1], n, factor_r)": "self.h[:-1]",
         }
     },
-    "dh_next left out": {GRU: {"add(t.dh, dh_next, dh)": "np.copyto(dh, t.dh)"}},
+    "dh_next left out": {GRU: {"dh = add(t.dh, dh_next, t.dh)": "dh = t.dh"}},
     "dh_next not zero at the last time step": {GRU: {"dh_next[...] = 0": ""}},
-    "dh z left out of dh_next": {GRU: {"add(dh_next, multiply(dh, t.z, dh), dh_next)": "pass"}},
-    "dh r for dh z in dh_next": {GRU: {"multiply(dh, t.z, dh)": "multiply(dh, t.r, dh)"}},
+    "dh z left out of dh_next": {GRU: {"add(dh_next, multiply(dh, t.z, work), dh_next)": "pass"}},
+    "dh r for dh z in dh_next": {GRU: {"multiply(dh, t.z, work)": "multiply(dh, t.r, work)"}},
     "da_r from dh": {GRU: {"multiply(t.da_n, t.factor_r, t.da_r)": "multiply(dh, t.factor_r, t.da_r)"}},
     "da_r without q": {GRU: {"multiply(sigmoid_slope(r, factor_r), self.q, factor_r)": "sigmoid_slope(r, factor_r)"}},
     "dq without r": {GRU: {"multiply(t.da_n, t.r, t.dq)": "t.dq[...] = t.da_n"}},
@@ -301,8 +301,8 @@ LSTM_CELL: dict[str, Edits] = {
     "c before the window ignored": {LSTM: {"self.h[t], self.c[t] = state": "self.h[t], self.c[t] = state[0], 0"}},
     "h and c swapped in the state after the window": {LSTM: {"[self.h[-1], self.c[-1]]": "[self.c[-1], self.h[-1]]"}},
     "c one time step early in the state after the window": {LSTM: {"self.c[-1]])": "self.c[-2]])"}},
-    "dh_next left out": {LSTM: {"add(t.dh, dh_next, dh)": "np.copyto(dh, t.dh)"}},
-    "dc_next left out": {LSTM: {"add(multiply(dh, t.factor_c, dh), dc, dc)": "multiply(dh, t.factor_c, dc)"}},
+    "dh_next left out": {LSTM: {"dh = add(t.dh, dh_next, t.dh)": "dh = t.dh"}},
+    "dc_next left out": {LSTM: {"add(multiply(dh, t.factor_c, work), dc, dc)": "multiply(dh, t.factor_c, dc)"}},
     "dc_next without f": {LSTM: {"multiply(dc, t.f, dc)": "pass"}},
     "dc_next with i for f": {LSTM: {"multiply(dc, t.f, dc)": "multiply(dc, t.i, dc)"}},
     "dc_next not zero at the last time step": {LSTM: {"dc[...] = 0": ""}},
@@ -319,8 +319,8 @@ LSTM_CELL: dict[str, Edits] = {
     "da_g without 1 - g²": {LSTM: {"multiply(tanh_slope(g, factor_g), i, factor_g)": "np.copyto(factor_g, i)"}},
     "da_i from dh": {
         LSTM: {
-            "add(multiply(dh, t.factor_c, dh), dc, dc)": "dh_t = dh.copy()\n"
-            "            add(multiply(dh, t.factor_c, dh), dc, dc)",
+            "add(multiply(dh, t.factor_c, work), dc, dc)": "dh_t = dh.copy()\n"
+            "            add(multiply(dh, t.factor_c, work), dc, dc)",
             "multiply(dc, t.factor_ifg, t.da_ifg)": "multiply(dc, t.factor_ifg, t.da_ifg)\n"
             "            multiply(dh_t, t.factor_ifg[0], t.da_ifg[0])",
         }

@@ -29,6 +29,8 @@ RESULTS = (
     "best.npz",
     "history.csv",
     "samples.jsonl",
+    "inspection.jsonl",
+    "snapshots.npz",
     "warnings.jsonl",
     "metrics.json",
 )  # of the train stage

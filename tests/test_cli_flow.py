@@ -19,7 +19,7 @@ FILES = {
     "baseline": ("metrics.json", "parameters.json"),
     "gradcheck": ("errors.csv", "errors.json", "parameters.json", "step_sweep.csv"),
     "train": (*RESULTS, "parameters.json"),
-    "synthesize": ("metrics.json", "parameters.json", "sample.txt"),
+    "synthesize": ("metrics.json", "parameters.json", "quality.json", "sample.txt"),
     "evaluate": ("metrics.json", "parameters.json"),
 }
 DATA, GRADIENT = 3, 6

@@ -28,7 +28,7 @@ STAGES = ["prepare", "baseline", "gradcheck", "train", "synthesize", "evaluate",
 SMALL = {"path": "data/small.txt", "hidden_size": "8", "steps": "200"}
 LONG = 20_000  # steps, of which some are left whenever a training is interrupted at its first checkpoints
 GATES = {"train": {"artifacts/gradcheck/errors.json"}}  # not read: no training before the check has passed
-PICTURES = ("loss", "gradcheck", "step_sweep", "samples")
+PICTURES = ("loss", "gradcheck", "step_sweep", "samples", "gradient_flow", "dynamics", "quality")
 
 # Python imports this at its start where it is found, as it is in `src` by DVC's stages: it notes what a stage reads.
 NOTE_READS = """

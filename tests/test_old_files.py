@@ -1,6 +1,7 @@
 """Files that earlier versions wrote are read for ever: each format has its fixtures, which are never written anew.
 
-A training of 60 updates left the model in fixtures/format-1, and was killed after the checkpoint of step 40.
+A training of 60 updates left the model in fixtures/format-1, and was killed after the checkpoint of step 40. The
+snapshots are of the same training with train.inspect_every=20.
 """
 
 import hashlib
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import charloom
-from charloom.adapters.files import archive
+from charloom.adapters.files import archive, snapshots
 from charloom.core.network import evaluate
 from tests.project import Project
 
@@ -40,6 +41,15 @@ def test_a_model_of_format_1_is_loaded_and_has_the_loss_that_it_had() -> None:
     assert model.generate(20, seed=1) == " ebe ocsyocgzlpl\n qh"
 
 
+def test_snapshots_of_format_1_are_loaded_with_what_they_had() -> None:
+    found = snapshots.load(FIXTURES / "format-1/snapshots.npz")
+    assert found.steps.tolist() == [1, 10, 20, 40, 60]
+    assert found.parameters["W"].shape == (5, 3, 3)
+    one, values = archive.load(FIXTURES / "format-1/snapshot.npz", "snapshot")
+    assert values == {"step": 40}
+    assert one["c"].tolist() == found.parameters["c"][3].tolist()
+
+
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="other kinds of CPU round differently")
 def test_a_training_goes_on_from_a_checkpoint_of_format_1_to_the_same_bytes(project: Project) -> None:
     project.corpus.write_text(TEXT, encoding="utf-8")
@@ -47,7 +57,7 @@ def test_a_training_goes_on_from_a_checkpoint_of_format_1_to_the_same_bytes(proj
     project.train_until_killed(20, *TRAINING)
     folder = project.folder()
     shutil.rmtree(folder)
-    shutil.copytree(FIXTURES / "format-1", folder, ignore=shutil.ignore_patterns("model.npz"))
+    shutil.copytree(FIXTURES / "format-1", folder, ignore=shutil.ignore_patterns("model.npz", "snapshot*.npz"))
     assert "going on from step 40" in project.stage("train", *TRAINING).errors
     model = charloom.load(project.root / "artifacts/train/model.npz")
     assert hashlib.sha256(model.network.parameters.vector.tobytes()).hexdigest() == PARAMETERS_OF_STEP_60

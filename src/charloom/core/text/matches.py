@@ -9,8 +9,10 @@ characters, and exact.
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from charloom.core.common.types import IntArray
+from charloom.core.text.ranks import distinct_and_ranks
 from charloom.core.text.vocabulary import code_points
 
 
@@ -40,15 +42,15 @@ def match_lengths(passages: Sequence[str], text: str) -> list[IntArray]:
     return [found[start : start + len(code)] for start, code in zip(starts[1:-1], codes[1:], strict=True)]
 
 
-def _ranks(codes: IntArray, longest: int) -> list[IntArray]:
+def _ranks(codes: NDArray[np.int64], longest: int) -> list[IntArray]:
     """The ranks of the substrings of 1, 2, 4, … characters up to `longest`, (n,) each; shorter ones at the end."""
-    ranks: list[IntArray] = [np.unique(codes, return_inverse=True)[1].astype(np.int32)]
+    ranks: list[IntArray] = [distinct_and_ranks(codes)[1].astype(np.int32)]
     length = 1
     while 2 * length <= longest:
         last = ranks[-1].astype(np.int64)
         second = np.zeros_like(last)  # 0: nothing there, which is before everything
         second[:-length] = last[length:] + 1
-        ranks.append(np.unique(last * (len(codes) + 1) + second, return_inverse=True)[1].astype(np.int32))
+        ranks.append(distinct_and_ranks(last * (len(codes) + 1) + second)[1].astype(np.int32))
         length *= 2
     return ranks
 

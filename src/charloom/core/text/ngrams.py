@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from charloom.core.common.errors import DataError
 from charloom.core.common.records import Baselines, BaselineScore
 from charloom.core.common.types import IntArray, Vector
+from charloom.core.text.ranks import distinct_and_ranks
 
 _Numbers = NDArray[np.int64]
 BYTES_PER_CHARACTER = 80  # of memory, for each character of the training text, while it is counted
@@ -36,7 +37,8 @@ class _Counts:
     @classmethod
     def of(cls, contexts: _Numbers, ids: IntArray, vocabulary_size: int) -> tuple["_Counts", _Numbers]:
         """The counts of a text's n-grams, from the contexts and the last characters; and the number of each n-gram."""
-        ngrams, numbers, times = np.unique(contexts * vocabulary_size + ids, return_inverse=True, return_counts=True)
+        ngrams, numbers = distinct_and_ranks(contexts * vocabulary_size + ids)
+        times = np.bincount(numbers)
         seen, size = ngrams // vocabulary_size, int(contexts.max()) + 2
         totals = np.bincount(seen, times, size).astype(np.int64)  # exact: a float64 holds counts up to 2^53
         followers = np.maximum(np.bincount(seen, minlength=size), 1)
