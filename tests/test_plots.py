@@ -28,7 +28,7 @@ from charloom.adapters import plots, report
 from charloom.adapters.configuration import Config, flatten, load, override
 from charloom.adapters.files import artifacts, models, snapshots
 from charloom.core.common.errors import StateError
-from charloom.core.common.quality_records import TextQuality
+from charloom.core.common.quality_records import Estimate, TextQuality
 from charloom.core.common.records import (
     Baselines,
     BaselineScore,
@@ -654,6 +654,7 @@ def page(**changes: Any) -> str:
         "samples": [],
         "text": "",
         "quality": QUALITY,
+        "text_quality": TEXT_QUALITY,
         "evaluation": EVALUATION,
         "parameters": flatten(config().parameters()),
         "figures": dict.fromkeys(artifacts.FIGURES, b""),
@@ -663,7 +664,7 @@ def page(**changes: Any) -> str:
 
 def test_the_page_holds_its_figures_and_asks_for_nothing(html: str) -> None:
     found = _Links(html)
-    assert len(found.images) == 6
+    assert len(found.images) == 7
     assert {link for link in found.links if not link.startswith("#")} == {"explorer.html"}  # followed on a click alone
     assert not found.elements & {"script", "link", "iframe", "object", "base"}
     assert "url(" not in html
@@ -790,6 +791,58 @@ def test_an_evaluation_of_another_text_is_not_the_loss_on_the_validation_text() 
     text = page(evaluation=replace(EVALUATION, text="data/other.txt"))
     assert "with 1.810 nats per character" in text  # the lowest that the training has measured
     assert "How the model predicts data/other.txt" in text
+
+
+def quality_rows(html: str) -> list[list[str]]:
+    """The cells of the table of the quality by temperature, its heads first."""
+    start = html.index('id="quality"')
+    rows = re.findall(r"<tr.*?</tr>", html[start : html.index("</table>", start)], re.DOTALL)
+    cells = (re.findall(r"<t[hd].*?</t[hd]>", each, re.DOTALL) for each in rows)
+    return [[" ".join(_Links(cell).text.split()) for cell in each] for each in cells]
+
+
+def test_the_quality_stands_by_temperature_with_its_intervals_and_the_held_out_text_last() -> None:
+    heads, *rows = quality_rows(page())
+    assert heads == ["temperature", "known words", "new 4-grams", "new 8-grams", "new 12-grams", "longest copy"]
+    assert [each[0] for each in rows] == ["0.5", "1.0", "held-out text"]
+    assert rows[0][1] == "80.0 % 79.0–81.0"
+    assert rows[2][1] == "95.0 % 94.0–96.0"
+    assert rows[1][2] == "20.0 % 19.0–21.1"
+    assert rows[1][5] == "12.5 11.0–14.0"
+
+
+def test_what_a_passage_does_not_have_is_a_dash_in_the_table_of_the_quality() -> None:
+    first, second = TEXT_QUALITY.sampled
+    short = replace(second, known_words=None, ngrams=second.ngrams[:1])
+    rows = quality_rows(page(text_quality=TextQuality(900, [first, short], None)))
+    assert len(rows) == 3
+    assert rows[2][1:] == ["–", "20.0 % 19.0–21.1", "–", "–", "12.5 11.0–14.0"]
+
+
+@pytest.mark.parametrize(
+    ("copy", "said"),
+    [
+        (Estimate(20, 18, 22), "the network has memorised parts of the training text"),
+        (Estimate(8, 7, 9), "it invents more than it recites"),
+        (Estimate(13, 10, 15), "it does not recite more than a text that nobody copied"),
+    ],
+    ids=["longer", "shorter", "alike"],
+)
+def test_the_page_says_whether_the_network_recites_or_invents(copy: Estimate, said: str) -> None:
+    written = replace(TEXT_QUALITY.sampled[1], mean_longest_copy=copy)
+    text = " ".join(_Links(page(text_quality=replace(TEXT_QUALITY, sampled=[written]))).text.split())
+    assert (
+        f"At temperature 1, the longest copy has {copy.value:.1f} characters of a passage on average, 12.5 in held-out "
+        f"text: {said}, while 40% of its words are not in the training text, against 5% in held-out text."
+    ) in text
+
+
+def test_a_quality_that_was_not_measured_is_said_to_be_missing() -> None:
+    said = "No quality by temperature was measured: synthesize.quality_length is 0."
+    text = page(text_quality=TextQuality(0, [], None))
+    assert said in text
+    assert 'id="quality"' not in text
+    assert said not in page()
 
 
 def test_the_page_has_the_command_that_makes_it_again() -> None:

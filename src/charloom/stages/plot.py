@@ -19,7 +19,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
     summary, errors = artifacts.SUMMARY.read(inp), artifacts.ERRORS.read(inp)
     history, samples = artifacts.HISTORY.read(inp), artifacts.SAMPLES.read(inp)
     metrics, warnings = artifacts.METRICS.read(inp), artifacts.WARNINGS.read(inp)
-    inspections = artifacts.INSPECTIONS.read(inp)
+    inspections, text_quality = artifacts.INSPECTIONS.read(inp), artifacts.TEXT_QUALITY.read(inp)
     T, K = made_with.train.seq_length, summary.vocabulary_size
     reference = reference_errors(made_with.model.cell, made_with.model.layers)
 
@@ -32,7 +32,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
         "samples": plots.samples(samples),
         "gradient_flow": plots.gradient_flow(inspections, seq_length=T),
         "dynamics": plots.dynamics(inspections),
-        "quality": plots.quality(artifacts.TEXT_QUALITY.read(inp)),
+        "quality": plots.quality(text_quality),
     }
     page = report.page(
         summary=summary,
@@ -44,6 +44,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
         samples=samples,
         text=artifacts.TEXT.read(inp),
         quality=artifacts.QUALITY.read(inp),
+        text_quality=text_quality,
         evaluation=artifacts.EVALUATION.read(inp),
         parameters=flatten(made_with.parameters()),
         figures=figures,

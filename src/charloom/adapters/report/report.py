@@ -16,8 +16,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from charloom.adapters.configuration import override
+from charloom.adapters.report.originality import originality
 from charloom.adapters.report.verdict import held_out_loss, ranking, verdict
 from charloom.core.common.formatting import scientific
+from charloom.core.common.quality_records import TextQuality
 from charloom.core.common.records import (
     Baselines,
     GradientErrors,
@@ -42,6 +44,7 @@ def page(
     samples: Sequence[Sample],
     text: str,
     quality: Quality,
+    text_quality: TextQuality,
     evaluation: ModelEvaluation,
     parameters: Mapping[str, Any],
     figures: Mapping[str, bytes],
@@ -50,8 +53,9 @@ def page(
 
     `reference` has the published absolute and relative error of the central difference by tensor; it is empty where
     there is nothing to compare `errors` with. `warnings` are those of the training. `text` is the synthesized text, and
-    `quality` describes it. `parameters` are those of the run by dotted key. `figures` are PNGs: `loss`, `gradcheck`,
-    `step_sweep`, `gradient_flow`, `dynamics` and `samples`.
+    `quality` describes it; `text_quality` is of what is written at several temperatures. `parameters` are those of the
+    run by dotted key. `figures` are PNGs: `loss`, `gradcheck`, `step_sweep`, `gradient_flow`, `dynamics`, `samples` and
+    `quality`.
     """
     loss, uniform = held_out_loss(metrics, evaluation), math.log(summary.vocabulary_size)
     html = _TEMPLATE.render(
@@ -68,6 +72,8 @@ def page(
         samples=samples,
         text=text,
         quality=asdict(quality),
+        text_quality=text_quality,
+        originality=originality(text_quality),
         evaluation=evaluation,
         parameters=parameters,
         command=_command(parameters),
