@@ -1,7 +1,8 @@
-"""docs/backpropagation.md beside the code that it explains and the figures that it shows."""
+"""docs/backpropagation.md beside the code that it explains, and the figures of this page and of docs/inside.md."""
 
 import ast
 import inspect
+import json
 import re
 import runpy
 import textwrap
@@ -137,6 +138,27 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_committed_figure_is_what_its_script_draws(drawn: Path, name: str) -> None:
     committed = PAGE.with_suffix("") / name
     assert committed.stat().st_size < 150_000
-    one, other = (matplotlib.image.imread(path) for path in (committed, drawn / name))
-    assert one.shape == other.shape
-    assert np.abs(one - other).max() < 0.05  # a rounding here and there, but no line or letter moved
+    assert look_alike(committed, drawn / name)
+
+
+def look_alike(one: Path, other: Path) -> bool:
+    """Whether two pictures differ by a rounding here and there, but no line or letter moved."""
+    a, b = (matplotlib.image.imread(path) for path in (one, other))
+    return a.shape == b.shape and bool(np.abs(a - b).max() < 0.05)
+
+
+def test_the_figure_of_the_gradients_is_what_its_script_draws_from_the_measured_norms(tmp_path: Path) -> None:
+    committed, draw = ROOT / "docs" / "inside.png", runpy.run_path(str(ROOT / "docs" / "inside.py"))["draw"]
+    norms = json.loads(committed.with_suffix(".json").read_text(encoding="utf-8"))
+    assert committed.stat().st_size < 200_000
+    (tmp_path / "drawn.png").write_bytes(draw(norms))
+    assert look_alike(committed, tmp_path / "drawn.png")
+    norms["5000"]["gru"] = norms["5000"]["lstm"]
+    (tmp_path / "drawn.png").write_bytes(draw(norms))
+    assert not look_alike(committed, tmp_path / "drawn.png")
+
+
+def test_the_share_of_the_gradient_that_the_page_states_is_the_measured_one() -> None:
+    norms = json.loads((ROOT / "docs" / "inside.json").read_text(encoding="utf-8"))["5000"]["gru"]
+    page = " ".join((ROOT / "docs" / "inside.md").read_text(encoding="utf-8").split())
+    assert f"has {100 * norms[50] / norms[0]:.0f} % of the gradient 50 time steps back" in page
