@@ -17,6 +17,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
     """
     made_with = from_recorded(parameters.read(inp), inp)
     summary, errors = artifacts.SUMMARY.read(inp), artifacts.ERRORS.read(inp)
+    baselines = artifacts.BASELINES.read(inp)
     history, samples = artifacts.HISTORY.read(inp), artifacts.SAMPLES.read(inp)
     metrics, warnings = artifacts.METRICS.read(inp), artifacts.WARNINGS.read(inp)
     inspections, text_quality = artifacts.INSPECTIONS.read(inp), artifacts.TEXT_QUALITY.read(inp)
@@ -24,9 +25,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
     reference = reference_errors(made_with.model.cell, made_with.model.layers)
 
     figures = {
-        "loss": plots.loss(
-            history, seq_length=T, vocabulary_size=K, baselines=artifacts.BASELINES.read(inp).models, warnings=warnings
-        ),
+        "loss": plots.loss(history, seq_length=T, vocabulary_size=K, baselines=baselines.models, warnings=warnings),
         "gradcheck": plots.gradient_errors(errors, reference=reference),
         "step_sweep": plots.step_sweep(artifacts.STEP_SWEEP.read(inp), step=errors.step),
         "samples": plots.samples(samples),
@@ -38,7 +37,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
         summary=summary,
         errors=errors,
         reference=reference,
-        baselines=artifacts.BASELINES.read(inp),
+        baselines=baselines,
         metrics=metrics,
         warnings=warnings,
         samples=samples,

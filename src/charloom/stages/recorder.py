@@ -81,9 +81,10 @@ class Recorder:
                 found[_INSPECTION] = asdict(inspect(training, self._text.train_ids))
         if self._sample_is_due(last):
             found["sample"] = self._sample(last)
-        if found or last or step == 1 or step % options.log_every == 0:
-            losses = {"loss": training.loss, "smooth_loss": training.smooth_loss}
-            self._work.append({"step": step, "epoch": training.epoch, **losses, **found})
+        losses = {"loss": training.loss, "smooth_loss": training.smooth_loss}
+        row = {"step": step, "epoch": training.epoch, **losses, **found}
+        if _INSPECTION in row or self._is_logged(row, last):
+            self._work.append(row)
         self._found = {}
         # Until it is known what comes of a high loss, the checkpoints from before it are kept.
         if last or (step % options.checkpoint_every == 0 and not training.diagnostics.suspect):
@@ -114,7 +115,7 @@ class Recorder:
         history = [
             HistoryRow(row["step"], row["epoch"], row["loss"], row["smooth_loss"], row.get(_VALIDATION))
             for row in rows
-            if self._is_logged(row)
+            if self._is_logged(row, row is rows[-1])
         ]
         artifacts.HISTORY.write(out, history)
         samples = [Sample(row["step"], row["smooth_loss"], row["sample"]) for row in rows if "sample" in row]
@@ -140,10 +141,9 @@ class Recorder:
         )
         artifacts.METRICS.write(out, metrics)
 
-    def _is_logged(self, row: Row) -> bool:
+    def _is_logged(self, row: Row, last: bool) -> bool:
         """Whether a row is one of the history, not there for its inspection alone."""
-        step = row["step"]
-        is_due = step in (1, self._training.step) or step % self._options.log_every == 0
+        is_due = last or row["step"] == 1 or row["step"] % self._options.log_every == 0
         return is_due or not row.keys().isdisjoint((_VALIDATION, "sample"))
 
     def _inspection_is_due(self, last: bool) -> bool:

@@ -40,6 +40,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
             f"there is no training text in {inp}: no word of the text counts as known, and none as copied",
             file=sys.stderr,
         )
+    training_text = trained_on.vocabulary.decode(trained_on.train_ids[:_MEASURED]) if trained_on else ""
     unreadable = "choose synthesize.prime from the training text's characters or set synthesize.on_unknown=skip"
     with blas_threads(1):  # another number rounds differently
         with hint(DataError, unreadable):
@@ -57,9 +58,8 @@ def run(config: Config, inp: Path, out: Path) -> None:
                 file.write(piece.encode())
                 sys.stdout.write(piece)
         print()
-        artifacts.TEXT_QUALITY.write(out, _text_quality(model, trained_on, options))
+        artifacts.TEXT_QUALITY.write(out, _text_quality(model, trained_on, training_text, options))
 
-    training_text = trained_on.vocabulary.decode(trained_on.train_ids[:_MEASURED]) if trained_on else ""
     with artifacts.TEXT.path(out).open(encoding="utf-8", newline="") as text:
         text.seek(len(prime.encode()))
         artifacts.QUALITY.write(out, quality(text.read(_MEASURED), training_text))
@@ -67,7 +67,9 @@ def run(config: Config, inp: Path, out: Path) -> None:
     artifacts.seal("synthesize", out)
 
 
-def _text_quality(model: Model, trained_on: corpus.Corpus | None, options: SynthesizeConfig) -> TextQuality:
+def _text_quality(
+    model: Model, trained_on: corpus.Corpus | None, training_text: str, options: SynthesizeConfig
+) -> TextQuality:
     """The quality of passages sampled at several temperatures, the configured one among them, and of held-out text.
 
     They are drawn from the whole distribution, by a generator of their own for each temperature.
@@ -82,9 +84,8 @@ def _text_quality(model: Model, trained_on: corpus.Corpus | None, options: Synth
     for temperature, seed in zip(temperatures, seeds, strict=True):
         drawn = model.characters(rng=np.random.default_rng(seed), streams=streams, temperature=temperature)
         groups.append((temperature, ["".join(text) for text in zip(*islice(drawn, length), strict=True)]))
-    training_text = held_out = ""
+    held_out = ""
     if trained_on:
-        training_text = trained_on.vocabulary.decode(trained_on.train_ids[:_MEASURED])
         held_out = trained_on.vocabulary.decode(trained_on.validation_ids[: options.quality_length])
     whole = range(0, len(held_out) - length + 1, length) or range(min(1, len(held_out)))
     groups.append((None, [held_out[start : start + length] for start in whole]))

@@ -18,12 +18,8 @@ from charloom.adapters.files.formats import first_problem, open_regular, replaci
 from charloom.core.common.errors import StateError
 from charloom.core.common.types import Array
 
-FORMATS = {
-    "model": 1,
-    "checkpoint": 1,
-    "snapshot": 1,
-    "snapshots": 1,
-}  # of each kind of file; a number grows when older versions cannot read it
+# Of each kind of file; a number grows when older versions cannot read it.
+FORMATS = {"model": 1, "checkpoint": 1, "snapshot": 1, "snapshots": 1}
 
 
 def save(path: Path, kind: str, arrays: Mapping[str, Array], values: Mapping[str, Any]) -> None:

@@ -6,16 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from charloom.adapters.files import models
 from charloom.adapters.files.formats import replacing
 from charloom.core.common.errors import EnvironmentFault
 from charloom.core.common.types import Array
 from charloom.core.network import Model, Network
 
-_GATES = {
-    "rnn": [0],
-    "gru": [0, 1, 2],
-    "lstm": [1, 2, 3, 0],
-}  # PyTorch's order: r, z, n as here; i, f, g, o of o, i, f, g
+# PyTorch's order: r, z, n as here; i, f, g, o of o, i, f, g.
+_GATES = {"rnn": [0], "gru": [0, 1, 2], "lstm": [1, 2, 3, 0]}
 
 
 def save(model: Model, path: Path) -> None:
@@ -29,9 +27,7 @@ def save(model: Model, path: Path) -> None:
     except ImportError:
         advice = "run: python -m pip install 'charloom[export]'"
         raise EnvironmentFault(f"an export needs the package safetensors, which is not installed; {advice}") from None
-    network = model.network
-    about = {**network.sizes, "dtype": network.dtype.name, "vocabulary": model.vocabulary.characters}
-    content = to_bytes(dict(tensors(network)), {"charloom": json.dumps(about)})
+    content = to_bytes(dict(tensors(model.network)), {"charloom": json.dumps(models.description(model))})
     with replacing(path) as file:
         file.write(content)
 

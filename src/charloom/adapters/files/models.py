@@ -35,9 +35,13 @@ class _Stored(BaseModel):
 
 def save(model: Model, path: Path) -> None:
     """Replace the file at `path` with the model."""
+    archive.save(path, "model", model.network.parameters, description(model))
+
+
+def description(model: Model) -> dict[str, Any]:
+    """What a file says of the model beside its arrays: the network's sizes and type, and the vocabulary."""
     network = model.network
-    values = {**network.sizes, "dtype": network.dtype.name, "vocabulary": model.vocabulary.characters}
-    archive.save(path, "model", network.parameters, values)
+    return {**network.sizes, "dtype": network.dtype.name, "vocabulary": model.vocabulary.characters}
 
 
 class Chosen(NamedTuple):

@@ -35,9 +35,8 @@ class Cell(ABC, Generic[TimeStep]):
 
     gates: ClassVar[int]
     states: ClassVar[int]
-    gate_names: ClassVar[
-        tuple[str, ...]
-    ] = ()  # in their order, where they have a name; σ is applied to all but the last
+    # The gates in their order, where they have a name; σ is applied to all but the last.
+    gate_names: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def parameter_shapes(cls, m: int, inputs: int) -> dict[str, tuple[int, ...]]:

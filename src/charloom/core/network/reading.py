@@ -46,8 +46,8 @@ def inspect(network: Network, ids: IntArray, at: int = -1) -> Reading:
         raise DataError(f"the index of a predicted character must be 1 to {n - 1}, or -1 to {1 - n}, got {at}")
     network = network.astype(network.dtype)  # its buffers go with it
     found = {name: values.copy() for name, values in vectors(network, ids).items()}
-    o, _ = network.logits(ids[:, None], network.zero_state(1))
-    p = np.exp(o[:, 0] - o[:, 0].max(axis=1, keepdims=True))
+    o = network.window((n, 1)).o  # (n, K), of the same pass
+    p = np.exp(o - o.max(axis=1, keepdims=True))
     p /= p.sum(axis=1, keepdims=True)
     network.forward(ids[:-1, None], ids[1:, None], network.zero_state(1))
     losses = network.window((n - 1, 1)).losses
