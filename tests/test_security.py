@@ -84,7 +84,6 @@ _EVIL = "{x: {_target_: builtins.open, file: ran, mode: w}}"
         ("conf/model/evil.yaml", f"defaults: [/preset@hydra.callbacks: other]\ncallbacks: {_EVIL}", 1),
         ("conf/optimizer/deep/evil.yaml", _EVIL, 1),
         ("conf/tracking/evil.yaml", "uri: http://me:planted@host", 1),
-        ("preset/evil.yaml", f"hydra: {{callbacks: {_EVIL}}}", 1),
     ],
 )
 def test_a_file_that_does_more_than_give_values_is_refused_with_its_line(
@@ -98,6 +97,13 @@ def test_a_file_that_does_more_than_give_values_is_refused_with_its_line(
         load()
     assert "\n" not in str(caught.value)
     assert "planted" not in str(caught.value)
+
+
+def test_a_file_beside_conf_is_no_option_of_a_group(workspace: Path) -> None:
+    (workspace / "preset").mkdir()
+    (workspace / "preset/evil.yaml").write_text(f"hydra: {{callbacks: {_EVIL}}}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"^preset must be one of .*, got 'evil'"):
+        load(["preset=evil"])
 
 
 def test_nested_brackets_by_the_thousand_are_refused(workspace: Path) -> None:

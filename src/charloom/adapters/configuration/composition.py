@@ -12,13 +12,11 @@ from typing import Any
 
 import yaml
 from hydra import compose, initialize_config_dir
-from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
-from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
@@ -49,23 +47,17 @@ def project_root() -> Path:
     raise ConfigError(f"no params.yaml with a conf/ beside it in {here} or above; run inside a charloom project")
 
 
-class _ProjectRoot(SearchPathPlugin):
-    """Lets `- params` in the defaults list find params.yaml, at the project's root."""
-
-    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        search_path.append("charloom", f"file://{project_root()}")
-
-
 def _register() -> None:
-    """Make the search path and the resolver known to Hydra, once the files that it will read hold plain values.
+    """Make params.yaml and the resolver known to Hydra, once the files that it will read hold plain values.
 
-    Harmless when repeated. Raises ConfigError.
+    With the project's root on its search path, Hydra would find params.yaml by itself, but also look for option groups
+    in every folder there, .venv and the recorded runs among them. Harmless when repeated. Raises ConfigError.
     """
     root = project_root()
     with _reading():
         require_bounded(root)
         require_plain_values(root)
-    Plugins.instance().register(_ProjectRoot)
+        ConfigStore.instance().store("params", OmegaConf.load(root / "params.yaml"), provider="params.yaml")
     OmegaConf.register_new_resolver("charloom.pid", os.getpid, replace=True)
 
 

@@ -36,10 +36,8 @@ def require_bounded(root: Path) -> None:
 
 
 def files(root: Path) -> list[Path]:
-    """What Hydra may read: params.yaml, conf/, and folders beside it with the names of option groups."""
-    groups = [path.name for path in (root / "conf").iterdir() if path.is_dir()]
-    folders = [root / "conf", *(root / group for group in groups)]
-    return [root / "params.yaml", *(path for folder in folders for path in sorted(folder.rglob("*.yaml")))]
+    """What is composed: params.yaml, and what is in conf/."""
+    return [root / "params.yaml", *sorted((root / "conf").rglob("*.yaml"))]
 
 
 def _read(path: Path) -> bytes:
