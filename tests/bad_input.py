@@ -40,6 +40,7 @@ def config_with(key: str, value: Any) -> Config:
     """The values of params.yaml with one of them changed or left out, checked."""
     plain = copy.deepcopy(_defaults())
     plain |= {"tracking": {"mode": "off", "uri": None, "experiment": "charloom"}, "inp": "artifacts", "out": "outputs"}
+    plain["sweep"] = {"resume": None, "extend": False, "objective": "validation_nats_per_char", "plot": "best"}
     section, _, name = key.rpartition(".")
     values = plain[section] if section else plain
     values[name] = value

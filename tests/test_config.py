@@ -187,6 +187,7 @@ NAMES = {
     "synthesize.on_unknown": "error, skip",
     "evaluate.on_unknown": "error, skip",
     "tracking.mode": "sqlite, server, off",
+    "sweep.plot": "best, all, none",
 }
 TEXTS = (
     "data.path",
@@ -199,6 +200,8 @@ TEXTS = (
     "evaluate.path",
     "tracking.uri",
     "tracking.experiment",
+    "sweep.resume",
+    "sweep.objective",
     "inp",
     "out",
 )
@@ -214,7 +217,9 @@ OPTIONAL = {
     "train.init_from",
     "evaluate.path",
     "tracking.uri",
+    "sweep.resume",
 }
+SWITCHES = ("sweep.extend",)
 NOT_INTEGERS = [(True, "true"), (1000.0, "1000.0"), ("1", "'1'")]
 NOT_NUMBERS = [(False, "false"), ("0.1", "'0.1'")]
 NOT_TEXTS = [(1.5, "1.5"), (True, "true"), (1984, "1984")]
@@ -225,6 +230,7 @@ PATHS = (
     "train.init_from",
     "evaluate.model",
     "evaluate.path",
+    "sweep.resume",
     "inp",
     "out",
 )
@@ -247,10 +253,11 @@ REFUSED: list[tuple[str, Any, str]] = [
     *((key, value, f"must be a whole number, got {shown}") for key in INTEGERS for value, shown in NOT_INTEGERS),
     *((key, value, f"must be a number, got {shown}") for key in NUMBERS for value, shown in NOT_NUMBERS),
     *((key, value, f"must be text, got {shown}; put text in quotes") for key in TEXTS for value, shown in NOT_TEXTS),
-    *((key, "", "must not be empty, got ''") for key in (*PATHS, "tracking.experiment")),
+    *((key, "", "must not be empty, got ''") for key in (*PATHS, "tracking.experiment", "sweep.objective")),
     *((key, text, "must have no control characters, got ") for key in PATHS for text in ("a\nb", "a\0b", "\x1b[2J")),
     *((key, "\udcff", "must be text that UTF-8 can write, got '") for key in TEXTS),
-    *((key, None, "got null") for key in sorted({*INTEGERS, *NUMBERS, *TEXTS, *NAMES} - OPTIONAL - {"out"})),
+    *((key, value, "must be true or false, got") for key in SWITCHES for value in (1, "yes")),
+    *((key, None, "got null") for key in sorted({*SWITCHES, *INTEGERS, *NUMBERS, *TEXTS, *NAMES} - OPTIONAL - {"out"})),
 ]
 BOUNDS = [
     (key, types[0][bound])
@@ -353,7 +360,11 @@ def test_every_key_has_values_that_are_refused() -> None:
 
 def test_the_keys_of_the_schema_are_those_of_params_yaml_tracking_and_the_folders(values: dict[str, Any]) -> None:
     assert [key for key in KEYS if key in values] == list(values)
-    assert {*KEYS} - values.keys() == {"tracking.mode", "tracking.uri", "tracking.experiment", "inp", "out"}
+    assert {*KEYS} - values.keys() == {
+        *("tracking.mode", "tracking.uri", "tracking.experiment"),
+        *("sweep.resume", "sweep.extend", "sweep.objective", "sweep.plot"),
+        *("inp", "out"),
+    }
 
 
 @pytest.mark.parametrize(

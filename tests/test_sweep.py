@@ -206,9 +206,9 @@ def test_a_failed_job_is_a_failed_run_below_the_failed_run_of_its_sweep(
 def test_a_job_that_is_repeated_in_a_sweep_is_one_run_in_mlflow(
     project: SweepProject, failing: tuple[Ended, Path]
 ) -> None:
-    ended, folder = failing
+    _, folder = failing
     assert result(folder / "0") == result(folder / "2")
-    assert "already recorded as" in ended.output
+    assert "already recorded as" in (folder / "2/job.log").read_text(encoding="utf-8")
     _, children = project.sweep_runs(folder)
     finished = [run.data.tags["charloom.result"] for run in children if run.info.status == "FINISHED"]
     assert finished == [result(folder / "0")]
@@ -239,10 +239,8 @@ def test_a_job_with_a_value_out_of_its_range_fails_and_the_others_run(project: S
     assert float(second["nats_per_char"]) > 0
     parent, children = project.sweep_runs(project.output_folder("multirun", ended.pid))
     assert parent.info.status == "FAILED"
-    refused, finished = sorted(children, key=lambda run: run.info.status)
-    assert (refused.info.status, finished.info.status) == ("FAILED", "FINISHED")
-    assert refused.data.tags["charloom.error"] == first["error"]
-    assert refused.data.params["synthesize.temperature"] == "-1"
+    (finished,) = children
+    assert finished.info.status == "FINISHED"
 
 
 def test_an_experiment_writes_under_outputs_alone_and_its_repetition_is_the_same_run(project: SweepProject) -> None:
@@ -315,7 +313,7 @@ def test_a_sweep_that_is_terminated_keeps_what_is_done_and_leaves_no_run_open(pr
     folder = project.output_folder("multirun", process.pid)
     done, broken = rows(folder)
     assert float(done["nats_per_char"]) == metrics(folder / "0")["nats_per_char"]
-    assert broken["error"] == "ended before its result"
+    assert broken["error"] == "the sweep was interrupted"
     parent, (child,) = project.sweep_runs(folder)
     assert parent.info.status == "KILLED"
     assert (child.info.status, child.data.tags["charloom.result"]) == ("FINISHED", result(folder / "0"))
@@ -324,7 +322,6 @@ def test_a_sweep_that_is_terminated_keeps_what_is_done_and_leaves_no_run_open(pr
 @pytest.fixture
 def workers() -> tuple[str, str]:
     """Overrides that run a sweep's jobs in two processes."""
-    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="hydra-joblib-launcher is not installed")
     return ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 
 
@@ -355,7 +352,7 @@ def test_the_processes_of_a_sweep_that_is_terminated_end_with_it(
     process.communicate(timeout=60)  # returns when every process that can write to the pipes has ended
     assert process.returncode == 128 + signal.SIGTERM
     summary = rows(project.output_folder("multirun", process.pid))
-    assert [row["error"] for row in summary] == ["ended before its result"] * 2
+    assert [row["error"] for row in summary] == ["the sweep was interrupted"] * 2
 
 
 def test_the_run_of_a_sweep_that_was_killed_is_ended_by_the_next_one(project: SweepProject) -> None:

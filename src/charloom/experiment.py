@@ -3,29 +3,25 @@
     python -m charloom.experiment model.hidden_size=200
     python -m charloom.experiment -m optimizer.learning_rate=0.05,0.1 model.hidden_size=64,100
 
-A run writes to a folder of Hydra's, under outputs/ or multirun/, and touches nothing of DVC's. A sweep goes on after a
-job that fails, and ends with the list of those that did.
+A run writes to a folder of Hydra's, under outputs/ or multirun/, and touches nothing of DVC's. Each job of a sweep is a
+run in a process of its own. A sweep goes on after a job that fails, and ends with the list of those that did.
 """
 
-import math
-import multiprocessing
 import os
 import sys
 from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 
 from charloom.adapters import sweeps
 from charloom.adapters.arguments import Parser
-from charloom.adapters.command import environment_fault, exit_code, prepare_streams
+from charloom.adapters.command import environment_fault, exit_code
 from charloom.adapters.configuration import Config, load, project_root
 from charloom.adapters.configuration.composition import Composed, as_typed, from_composed, one_line_errors, unchecked
-from charloom.adapters.files import artifacts
-from charloom.adapters.process import kernels, signals
+from charloom.adapters.process import kernels
 from charloom.adapters.summary import summary
-from charloom.core.common.errors import CharloomError, ConfigError
+from charloom.core.common.errors import CharloomError
 from charloom.stages import baseline, evaluate, gradcheck, plot, prepare, synthesize, track, train
 
 
@@ -37,17 +33,18 @@ def main() -> None:
     parser.add_argument("--cfg", choices=["job", "hydra", "all"], help="print the configuration, and run nothing")
     given = parser.parse_intermixed_args()  # -m may stand anywhere
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of exiting
-    failures: list[CharloomError] = []  # of a single run: raised through Hydra, one would be more than a line
+    failures: list[CharloomError] = []  # raised through Hydra, one would be more than a line
 
     @hydra.main(config_path=str(project_root() / "conf"), config_name="config", version_base="1.3")
-    def run(composed: Composed) -> float:
-        return _job(composed, failures)
+    def run(composed: Composed) -> None:
+        _single(composed, failures)
 
     with one_line_errors():
         config = load(given.overrides, multirun=given.multirun)  # before Hydra reads or writes anything
         kernels.require(config.kernels)
         overrides = as_typed(given.overrides, multirun=given.multirun)
         if given.multirun:
+            sweeps.register()
             with sweeps.sweep(config) as folder:
                 sys.argv[1:] = ["-m", f"hydra.sweep.dir='{folder}'", *overrides]  # all that Hydra gets to see
                 run()
@@ -58,45 +55,25 @@ def main() -> None:
         raise failures[0]
 
 
-def _job(composed: Composed, failures: list[CharloomError]) -> float:
-    """One run; its validation loss, or smooth loss where nothing is validated, for sweepers that look for the lowest.
-
-    A failure of a single run is added to `failures`, that of a sweep's job left in its folder.
-    """
-    hydra_config = HydraConfig.get()
-    folder = Path(hydra_config.runtime.output_dir)
-    if multiprocessing.current_process().name != "MainProcess":  # a launcher's worker
-        signals.leave_to_parent()
-        prepare_streams()
-        # joblib's start method is unknown to the processes that the gradient check starts, and would end them.
-        multiprocessing.set_start_method("spawn", force=True)
+def _single(composed: Composed, failures: list[CharloomError]) -> None:
+    """One run, in Hydra's folder for it; a failure is added to `failures`."""
+    folder = HydraConfig.get().runtime.output_dir
     try:
-        config = from_composed(composed, default_out=str(folder))
-        if config.kernels != kernels.chosen():
-            must = f"kernels must be {kernels.chosen()} here, as it was when this process started"
-            raise ConfigError(f"{must}, got {config.kernels}; give each kind of kernels a command of its own")
-        return run_stages(config)
+        run_stages(from_composed(composed, default_out=folder))
     except (CharloomError, OSError, MemoryError) as error:
         failure = error if isinstance(error, CharloomError) else environment_fault(error)
-        if hydra_config.mode == RunMode.MULTIRUN:
-            sweeps.note_failure(folder, unchecked(composed, default_out=str(folder)), failure)
-        else:
-            failures.append(failure)
-        return math.inf
+        failures.append(failure)
+        if os.environ.get(sweeps.SWEEP) and (config := unchecked(composed, default_out=folder)) is not None:
+            sweeps.record_failure(config, str(failure), parent=sweeps.parent_run())
 
 
-def run_stages(config: Config) -> float:
-    """Run every stage in the folder `config.out`; the validation loss in nats per character.
-
-    Where nothing is validated, the smooth loss takes its place.
-    """
+def run_stages(config: Config) -> None:
+    """Run every stage in the folder `config.out`."""
     folder = Path(config.out)
     for stage in (prepare, baseline, gradcheck, train, synthesize, evaluate, plot):
         stage.run(config, folder, folder / stage.__name__.rpartition(".")[2])
     track.run(config, folder, folder / "track", sweeps.parent_run())
     print(summary(folder))
-    metrics = artifacts.METRICS.read(folder)
-    return metrics.validation_nats_per_char or metrics.nats_per_char
 
 
 if __name__ == "__main__":

@@ -16,12 +16,14 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from charloom.adapters.configuration.explanations import explain, first_line
+from charloom.adapters.configuration.launchers import LAUNCHERS
 from charloom.adapters.configuration.messages import listed, problem, shown, unknown_key
 from charloom.adapters.configuration.plain import require_no_secrets, require_plain_values
 from charloom.adapters.configuration.schema import KEYS, OPTIONS, SECTIONS, Config
@@ -58,6 +60,9 @@ def _register() -> None:
         require_bounded(root)
         require_plain_values(root)
         ConfigStore.instance().store("params", OmegaConf.load(root / "params.yaml"), provider="params.yaml")
+    Plugins.instance()  # stores Hydra's own options, so it comes first: `basic` is then ours
+    for name, launcher in LAUNCHERS.items():
+        ConfigStore.instance().store(f"{name}.yaml", launcher, group="hydra/launcher", provider="charloom")
     OmegaConf.register_new_resolver("charloom.pid", os.getpid, replace=True)
 
 

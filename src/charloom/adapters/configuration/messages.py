@@ -17,6 +17,7 @@ _MUST = {
     "float_type": "must be a number; write it without quotes, such as 0.1",
     "string_type": "must be text",
     "string_unicode": "must be text that UTF-8 can write",
+    "bool_type": "must be true or false",
     "string_too_short": "must not be empty",
     "string_too_long": "must have at most {max_length} characters",
     "model_type": "must hold keys with their values",
@@ -34,7 +35,7 @@ def problem(details: ErrorDetails) -> str:
     """What the schema has against one value."""
     key, kind, value = ".".join(map(str, details["loc"])), details["type"], details["input"]
     if kind == "missing":
-        home = "params.yaml" if key.partition(".")[0] not in ("tracking", "inp", "out") else "conf/"
+        home = "params.yaml" if key.partition(".")[0] not in ("tracking", "sweep", "inp", "out") else "conf/"
         return f"{key} has no value; {home} must give it one"
     if kind in ("extra_forbidden", "invalid_key"):
         return unknown_key(key)

@@ -209,6 +209,15 @@ class TrackingConfig(_Section):
     experiment: Annotated[str, StringConstraints(min_length=1, max_length=500)]  # what MLflow takes
 
 
+class SweepConfig(_Section):
+    """How a sweep is run and summed up; shapes no result."""
+
+    resume: Path | None
+    extend: bool
+    objective: Annotated[str, StringConstraints(min_length=1, max_length=500)]
+    plot: Literal["best", "all", "none"]
+
+
 class Parameters(_Section):
     """What shapes a result."""
 
@@ -241,6 +250,7 @@ class Config(Parameters):
     """All that a stage takes from outside, checked; `inp` and `out` are the folders that it reads and writes."""
 
     tracking: TrackingConfig
+    sweep: SweepConfig
     inp: Path
     out: Path
 

@@ -1,12 +1,12 @@
 """A sweep from its first job to its summary: what became of each job, in the sweep's folder and in MLflow.
 
-The sweep and its jobs, which may run in processes of their own, meet in the sweep's folder: each job leaves its result
-there, in a folder of its own, or why it failed. In MLflow, a run stands above the runs of the jobs; where MLflow cannot
-be written to, that is a warning, and the sweep goes on. Knows nothing about how a job is run.
+The sweep and its jobs, which run in processes of their own, meet in the sweep's folder: each job leaves its result
+there, in a folder of its own, beside a record of what became of it. In
+MLflow, a run stands above the runs of the jobs; where MLflow cannot be written to, that is a warning, and the sweep
+goes on. Knows nothing about how a job is run.
 """
 
 import csv
-import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,16 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from charloom.adapters.configuration import Config
 from charloom.adapters.files import artifacts
-from charloom.adapters.files.formats import replacing, to_json
 from charloom.adapters.sweeps.jobs import FIGURES, Job, configurations, table
-from charloom.adapters.sweeps.parent import PARENT, close_parent, open_parent, parent_run, record_failure
+from charloom.adapters.sweeps.parent import PARENT, close_parent, open_parent
+from charloom.adapters.sweeps.records import JobRecord, is_finished, records
 from charloom.core.common.errors import CharloomError
-
-_FAILURE = "failure.json"
 
 
 class SweepError(CharloomError):
@@ -49,8 +45,7 @@ def sweep(config: Config) -> Iterator[Path]:
         yield folder
         status = "FINISHED"
     finally:
-        found = (_read_job(path.parents[1]) for path in folder.glob("*/.hydra/overrides.yaml"))
-        jobs = sorted(found, key=lambda job: job.number)
+        jobs = [_read_job(path, record) for path, record in records(folder)]
         failed = [job for job in jobs if job.error]
         if failed and status == "FINISHED":
             status = "FAILED"
@@ -62,24 +57,13 @@ def sweep(config: Config) -> Iterator[Path]:
         raise SweepError(f"{len(failed)} of {len(jobs)} jobs failed: {listed}", failed[0].exit_code)
 
 
-def note_failure(folder: Path, config: Config | None, error: CharloomError) -> None:
-    """Leave a job's failure in its folder, and in MLflow as a failed run: the sweep goes on."""
-    failure = {"error": str(error), "exit_code": error.exit_code}
-    with replacing(folder / _FAILURE) as file:
-        file.write((to_json(failure, indent=2) + "\n").encode())
-    if config is not None:
-        record_failure(config, str(error), parent=parent_run())
-
-
-def _read_job(folder: Path) -> Job:
-    overrides = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
-    number = int(folder.name)
-    if (folder / _FAILURE).exists():
-        return Job(number, overrides, {}, **json.loads((folder / _FAILURE).read_text(encoding="utf-8")))
-    if not (folder / artifacts.RESULT.name).exists():
-        return Job(number, overrides, {}, "ended before its result", 1)
+def _read_job(folder: Path, record: JobRecord) -> Job:
+    if not is_finished(folder, record):
+        message = record.message or "ended before its result"
+        return Job(record.number, list(record.overrides), {}, message, record.exit_code or 1)
     metrics = vars(artifacts.METRICS.read(folder))
-    return Job(number, overrides, {name: metrics[name] for name in FIGURES if metrics[name] is not None})
+    figures = {name: metrics[name] for name in FIGURES if metrics[name] is not None}
+    return Job(record.number, list(record.overrides), figures)
 
 
 def _write(folder: Path, jobs: Sequence[Job]) -> None:

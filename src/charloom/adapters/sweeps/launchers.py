@@ -1,0 +1,74 @@
+"""Hydra's launchers: where a sweep's jobs run, and how many at a time."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from charloom.adapters.configuration.launchers import PLUGINS
+from charloom.adapters.sweeps.process import Prunes, Supervisor
+from charloom.adapters.sweeps.records import JobRecord, Task
+
+
+class JobLauncher(Launcher):
+    """What all launchers have in common; a subclass runs tasks."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Take what Hydra knows: the sweep's folder. A job's process composes its own configuration."""
+        self.sweep = Path(config.hydra.sweep.dir)
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run jobs to their ends; a failure is in a job's record, and no exception."""
+        tasks = [
+            Task(number, tuple(overrides), self.sweep)
+            for number, overrides in enumerate(job_overrides, initial_job_idx)
+        ]
+        returns = {record.number: _returned(record) for record in self.run(tasks)}
+        return [returns[task.number] for task in tasks]
+
+    def run(self, tasks: Iterable[Task], prunes: Prunes | None = None) -> Iterator[JobRecord]:
+        """Run tasks, taken from the iterable as there is room for them, and yield each one's record once it has ended.
+
+        A running job for which `prunes` becomes true is ended. When the generator is closed, or an exception passes
+        through it, all jobs are ended.
+        """
+        raise NotImplementedError
+
+
+class LocalLauncher(JobLauncher):
+    """Jobs on this machine, `n_jobs` at a time; as in joblib, -1 stands for as many as there are cores."""
+
+    def __init__(self, n_jobs: int) -> None:
+        """Run `n_jobs` at a time."""
+        self.n_jobs = n_jobs
+
+    def run(self, tasks: Iterable[Task], prunes: Prunes | None = None) -> Iterator[JobRecord]:
+        """Run tasks as processes, each supervised by a thread."""
+        from joblib import Parallel, delayed, effective_n_jobs
+
+        workers = effective_n_jobs(self.n_jobs)
+        supervisor = Supervisor(max(len(os.sched_getaffinity(0)) // workers, 1), prunes)
+        # A job is dispatched when a thread is free for it.
+        parallel = Parallel(
+            workers, backend="threading", return_as="generator_unordered", batch_size=1, pre_dispatch=workers
+        )
+        try:
+            yield from parallel(delayed(supervisor.run)(task) for task in tasks)
+        finally:
+            supervisor.stop()
+
+
+def register() -> None:
+    """Make the launchers known to Hydra, which finds their names and options in the configuration."""
+    for launcher in (LocalLauncher,):
+        launcher.__module__ = PLUGINS  # the name that Hydra knows a plugin by
+        Plugins.instance().register(launcher)
+
+
+def _returned(record: JobRecord) -> JobReturn:
+    return JobReturn(overrides=record.overrides, status=JobStatus.COMPLETED, _return_value=None)

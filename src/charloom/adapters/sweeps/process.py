@@ -1,0 +1,121 @@
+"""A job of a sweep as a process of its own: started, watched and recorded, whatever becomes of it.
+
+A job is the command `python -m charloom.experiment` with the job's overrides. What it prints goes to `job.log` in its
+folder. An exception, an exit, a kill or a lack of memory is an exit code here.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from charloom.adapters.configuration import override
+from charloom.adapters.sweeps.records import LOG, JobRecord, Task, is_finished
+from charloom.core.common.formatting import in_one_line
+
+SWEEP = "CHARLOOM_SWEEP"  # in a job's environment, the folder of its sweep
+CORES = "CHARLOOM_CORES"  # in a job's environment, how many of the machine's cores are for it
+_ERROR = "charloom: error: "
+_SECONDS_TO_END = 30.0  # after SIGTERM, for a checkpoint
+_SECONDS_BETWEEN_LOOKS = 0.2
+_END_OF_LOG = 16_384  # bytes that are searched for the reason of a failure
+
+Prunes = Callable[[Task], bool]
+
+
+class Supervisor:
+    """Runs jobs, each as a process, from any number of threads."""
+
+    def __init__(self, cores: int, prunes: Prunes | None = None) -> None:
+        """Give each job `cores` cores. A running job for which `prunes` becomes true is ended, recorded as pruned."""
+        self._cores, self._prunes = cores, prunes
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._stopping = threading.Event()
+
+    def run(self, task: Task) -> JobRecord:
+        """Run a job to its end, and return what is recorded of it."""
+        started = time.time()
+        running = JobRecord(task.number, task.overrides, "running", started)
+        if self._stopping.is_set():
+            return JobRecord(task.number, task.overrides, "interrupted", started)
+        running.write(task.folder)
+        with (task.folder / LOG).open("ab") as log, self._start(task, log.fileno()) as process:
+            self._running.add(process)
+            pruned = False
+            try:
+                pruned = self._wait(task, process)
+            except BaseException:  # a signal, where this thread is the main one
+                self.stop()
+                raise
+            finally:
+                self._running.discard(process)
+                record = self._record(running, task.folder, process.returncode, pruned)
+                record.write(task.folder)
+        return record
+
+    def stop(self) -> None:
+        """End all jobs, which keep their checkpoints, and let none start."""
+        self._stopping.set()
+        running = list(self._running)
+        for process in running:
+            process.terminate()
+        give_up = time.monotonic() + _SECONDS_TO_END
+        for process in running:
+            try:
+                process.wait(max(give_up - time.monotonic(), 0.0))
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+    def _start(self, task: Task, log: int) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-m", "charloom.experiment", *task.overrides]
+        command.append(override("hydra.run.dir", str(task.folder)))
+        own = {SWEEP: str(task.sweep), CORES: str(self._cores), "CHARLOOM_PARENT": str(os.getpid())}
+        environment = os.environ | own
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+
+    def _wait(self, task: Task, process: "subprocess.Popen[bytes]") -> bool:
+        """Wait for the end, and tell whether the job was pruned."""
+        if self._prunes is None:
+            process.wait()
+            return False
+        while True:
+            try:
+                process.wait(_SECONDS_BETWEEN_LOOKS)
+                return False
+            except subprocess.TimeoutExpired:
+                if self._prunes(task):
+                    process.terminate()
+                    process.wait()
+                    return True
+
+    def _record(self, running: JobRecord, folder: Path, returncode: int, pruned: bool) -> JobRecord:
+        code = returncode if returncode >= 0 else 128 - returncode
+        finished = JobRecord(running.number, running.overrides, "finished", running.started, time.time(), code)
+        if code == 0 and is_finished(folder, finished):
+            return finished
+        values = vars(finished)
+        if self._stopping.is_set():
+            return JobRecord(**values | {"status": "interrupted", "message": "the sweep was interrupted"})
+        if pruned:
+            return JobRecord(**values | {"status": "pruned"})
+        message = _reason(folder / LOG, code) if code else "ended before its result"
+        return JobRecord(**values | {"status": "failed", "exit_code": code or 1, "message": message})
+
+
+def _reason(log: Path, code: int) -> str:
+    """Why a job failed: the error that it printed last, or the signal that killed it."""
+    with log.open("rb") as file:
+        file.seek(max(file.seek(0, os.SEEK_END) - _END_OF_LOG, 0))
+        lines = file.read().decode(errors="replace").splitlines()
+    errors = [line.removeprefix(_ERROR) for line in lines if line.startswith(_ERROR)]
+    if errors:
+        return errors[-1]
+    if code > 128 and code - 128 in set(signal.Signals):
+        name = signal.Signals(code - 128).name
+        return f"ended by {name}" + (": out of memory?" if name == "SIGKILL" else "")
+    last = next((line for line in reversed(lines) if line.strip()), "")
+    return in_one_line(f"exit code {code}: {last}" if last else f"exit code {code}")
