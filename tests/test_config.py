@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from charloom.adapters.configuration import Config, flatten, load
 from charloom.adapters.configuration.composition import as_typed, unchecked
 from charloom.adapters.configuration.schema import KEYS, OPTIONS, SECTIONS
+from charloom.adapters.sweeps.objectives import FIGURES, Objective
 from charloom.core.cells import CELLS
 from charloom.core.common.errors import ConfigError
 from charloom.core.training.optimizers import OPTIMIZERS
@@ -187,6 +188,11 @@ NAMES = {
     "synthesize.on_unknown": "error, skip",
     "evaluate.on_unknown": "error, skip",
     "tracking.mode": "sqlite, server, off",
+    "sweep.objective": ", ".join(
+        f"{figure}_{unit}_per_char".lstrip("_")
+        for unit in ("nats", "bits")
+        for figure in ("validation", "best_validation", "carried", "windows", "")
+    ),
     "sweep.plot": "best, all, none",
 }
 TEXTS = (
@@ -201,7 +207,6 @@ TEXTS = (
     "tracking.uri",
     "tracking.experiment",
     "sweep.resume",
-    "sweep.objective",
     "inp",
     "out",
 )
@@ -253,7 +258,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     *((key, value, f"must be a whole number, got {shown}") for key in INTEGERS for value, shown in NOT_INTEGERS),
     *((key, value, f"must be a number, got {shown}") for key in NUMBERS for value, shown in NOT_NUMBERS),
     *((key, value, f"must be text, got {shown}; put text in quotes") for key in TEXTS for value, shown in NOT_TEXTS),
-    *((key, "", "must not be empty, got ''") for key in (*PATHS, "tracking.experiment", "sweep.objective")),
+    *((key, "", "must not be empty, got ''") for key in (*PATHS, "tracking.experiment")),
     *((key, text, "must have no control characters, got ") for key in PATHS for text in ("a\nb", "a\0b", "\x1b[2J")),
     *((key, "\udcff", "must be text that UTF-8 can write, got '") for key in TEXTS),
     *((key, value, "must be true or false, got") for key in SWITCHES for value in (1, "yes")),
@@ -352,6 +357,12 @@ def test_no_more_than_twenty_problems_are_listed(project: Project) -> None:
         file.writelines(f"wrong{number}: 1\n" for number in range(3000))
     with pytest.raises(ConfigError, match=r"^3,000 problems: \(1\) .*\(20\) [^;]*; [^;]*; and 2,980 more$"):
         load()
+
+
+def test_every_objective_of_a_sweep_is_a_figure_that_can_be_read() -> None:
+    names = [Objective(figure, unit).name for unit in ("nats", "bits") for figure in FIGURES]
+    assert OPTIONS["sweep.objective"][0]["enum"] == names
+    assert [Objective.named(name).name for name in names] == names
 
 
 def test_every_key_has_values_that_are_refused() -> None:

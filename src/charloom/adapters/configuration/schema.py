@@ -209,12 +209,27 @@ class TrackingConfig(_Section):
     experiment: Annotated[str, StringConstraints(min_length=1, max_length=500)]  # what MLflow takes
 
 
+Objective = Literal[
+    "validation_nats_per_char",
+    "best_validation_nats_per_char",
+    "carried_nats_per_char",
+    "windows_nats_per_char",
+    "nats_per_char",
+    "validation_bits_per_char",
+    "best_validation_bits_per_char",
+    "carried_bits_per_char",
+    "windows_bits_per_char",
+    "bits_per_char",
+]
+"""What sweeps.objectives knows to read."""
+
+
 class SweepConfig(_Section):
     """How a sweep is run and summed up; shapes no result."""
 
     resume: Path | None
     extend: bool
-    objective: Annotated[str, StringConstraints(min_length=1, max_length=500)]
+    objective: Objective
     plot: Literal["best", "all", "none"]
 
 
