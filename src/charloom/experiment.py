@@ -7,8 +7,10 @@ A run writes to a folder of Hydra's, under outputs/ or multirun/, and touches no
 run in a process of its own. A sweep goes on after a job that fails, and ends with the list of those that did.
 """
 
+import ast
 import os
 import sys
+from importlib.resources import files
 from pathlib import Path
 
 import hydra
@@ -17,21 +19,30 @@ from hydra.core.hydra_config import HydraConfig
 from charloom.adapters import sweeps
 from charloom.adapters.arguments import Parser
 from charloom.adapters.command import environment_fault, exit_code
-from charloom.adapters.configuration import Config, load, project_root
-from charloom.adapters.configuration.composition import Composed, as_typed, from_composed, one_line_errors, unchecked
+from charloom.adapters.configuration import Config, load, override, project_root, usage
+from charloom.adapters.configuration.composition import (
+    Composed,
+    as_typed,
+    as_yaml,
+    from_composed,
+    one_line_errors,
+    unchecked,
+)
+from charloom.adapters.configuration.multirun import asks_for_multirun
+from charloom.adapters.files.artifacts import STAGES
 from charloom.adapters.process import kernels
 from charloom.adapters.summary import summary
 from charloom.core.common.errors import CharloomError
-from charloom.stages import baseline, evaluate, gradcheck, plot, prepare, synthesize, track, train
 
 
 def main() -> None:
     """Run the experiment, or the sweep, that the command line describes."""
-    parser = Parser("python -m charloom.experiment", "Run every stage in one process, or a sweep of such runs.")
+    parser = Parser("python -m charloom.experiment", "Run every stage in one process, or a sweep of such runs.", _more)
     parser.add_argument("-m", "--multirun", action="store_true", help="run every combination of values with commas")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="such as preset=smoke model.hidden_size=64")
     parser.add_argument("--cfg", choices=["job", "hydra", "all"], help="print the configuration, and run nothing")
     given = parser.parse_intermixed_args()  # -m may stand anywhere
+    multirun = given.multirun or asks_for_multirun(given.overrides)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of exiting
     failures: list[CharloomError] = []  # raised through Hydra, one would be more than a line
 
@@ -40,16 +51,20 @@ def main() -> None:
         _single(composed, failures)
 
     with one_line_errors():
-        config = load(given.overrides, multirun=given.multirun)  # before Hydra reads or writes anything
+        if given.cfg:
+            print(as_yaml(given.overrides, given.cfg, multirun=multirun))
+            return
+        config = load(given.overrides, multirun=multirun)  # before Hydra reads or writes anything
         kernels.require(config.kernels)
-        overrides = as_typed(given.overrides, multirun=given.multirun)
-        if given.multirun:
+        overrides = as_typed(given.overrides, multirun=multirun)
+        if multirun:
             sweeps.register()
             with sweeps.sweep(config) as folder:
-                sys.argv[1:] = ["-m", f"hydra.sweep.dir='{folder}'", *overrides]  # all that Hydra gets to see
+                overrides = [text for text in overrides if not text.startswith("out=")]  # which is the sweep's folder
+                sys.argv[1:] = ["-m", override("hydra.sweep.dir", str(folder)), *overrides]  # all that Hydra sees
                 run()
         else:
-            sys.argv[1:] = [*(["--cfg", given.cfg] if given.cfg else []), *overrides]
+            sys.argv[1:] = overrides
             run()
     if failures:
         raise failures[0]
@@ -67,8 +82,18 @@ def _single(composed: Composed, failures: list[CharloomError]) -> None:
             sweeps.record_failure(config, str(failure), parent=sweeps.parent_run())
 
 
+def _more() -> str:
+    """The end of the help: the stages, by what their modules say of them, and what arguments there are."""
+    modules = (files("charloom.stages") / f"{name}.py" for name in STAGES)
+    docs = (ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or "" for module in modules)
+    return usage.experiment(dict(doc.split(": ", 1) for doc in docs))
+
+
 def run_stages(config: Config) -> None:
     """Run every stage in the folder `config.out`."""
+    # Here, for help, completion and a sweep to do without: to import matplotlib takes a second.
+    from charloom.stages import baseline, evaluate, gradcheck, plot, prepare, synthesize, track, train
+
     folder = Path(config.out)
     for stage in (prepare, baseline, gradcheck, train, synthesize, evaluate, plot):
         stage.run(config, folder, folder / stage.__name__.rpartition(".")[2])

@@ -19,7 +19,7 @@ from typing import Any, NoReturn, TextIO, cast
 
 import psutil
 
-from charloom.adapters.configuration import Config, load
+from charloom.adapters.configuration import Config, load, usage
 from charloom.adapters.process import kernels, signals
 from charloom.adapters.process.signals import Interrupted
 from charloom.adapters.process.workers import start_worker
@@ -27,8 +27,6 @@ from charloom.core.common.errors import CharloomError, EnvironmentFault
 from charloom.core.common.formatting import in_one_line, visible
 
 _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
-_HELP = """Arguments are keys of params.yaml with their values, such as model.hidden_size=200, and preset=smoke,
-inp=<folder whose stage folders are read; default artifacts>, out=<folder that is written; default a new one>."""
 
 
 def stage_main(run: Callable[[Config, Path, Path], None]) -> NoReturn:
@@ -39,7 +37,7 @@ def stage_main(run: Callable[[Config, Path, Path], None]) -> NoReturn:
 
     def work() -> None:
         if {"-h", "--help"} & set(sys.argv[1:]):
-            print(sys.modules[run.__module__].__doc__, _HELP, sep="\n")
+            print(usage.stage(sys.modules[run.__module__].__doc__ or ""))
             return
         config = load(sys.argv[1:])
         kernels.require(config.kernels)

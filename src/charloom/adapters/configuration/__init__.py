@@ -16,9 +16,10 @@ from charloom.adapters.configuration.schema import (
     TrainConfig,
     flatten,
 )
+from charloom.adapters.configuration.sources import project_root
 
 if TYPE_CHECKING:
-    from charloom.adapters.configuration.composition import load, override, project_root
+    from charloom.adapters.configuration.composition import load, override
 
 __all__ = [
     "Config",

@@ -16,37 +16,30 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from charloom.adapters.configuration.explanations import explain, first_line
 from charloom.adapters.configuration.launchers import LAUNCHERS
 from charloom.adapters.configuration.messages import listed, problem, shown, unknown_key
+from charloom.adapters.configuration.multirun import (
+    problems_of,
+    require_installed,
+    require_numbered_folders,
+    sweeper_overrides,
+)
 from charloom.adapters.configuration.plain import require_no_secrets, require_plain_values
 from charloom.adapters.configuration.schema import KEYS, OPTIONS, SECTIONS, Config
-from charloom.adapters.configuration.sources import require_bounded
+from charloom.adapters.configuration.sources import project_root, require_bounded
 from charloom.core.common.errors import CharloomError, ConfigError
 
 Composed = DictConfig  # what Hydra hands to a job
 
 _MAX_OVERRIDE = 10_100  # characters: a key and the longest text; Hydra's parser takes seconds for much more
-
-
-def project_root() -> Path:
-    """The nearest folder upwards from the working directory that holds `params.yaml` and `conf/`.
-
-    Raises ConfigError where there is none.
-    """
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "params.yaml").is_file() and (folder / "conf").is_dir():
-            return folder
-        if os.path.lexists(folder / "params.yaml") and (folder / "conf").is_dir():
-            raise ConfigError(f"{folder / 'params.yaml'} must be a file, got something else; put a file of YAML there")
-    raise ConfigError(f"no params.yaml with a conf/ beside it in {here} or above; run inside a charloom project")
 
 
 def _register() -> None:
@@ -96,11 +89,8 @@ def load(overrides: Sequence[str] = (), *, multirun: bool = False) -> Config:
     Where `out` is not given, it becomes the folder that Hydra would run in, or sweep in. For a multirun, overrides that
     are swept are left out, once their keys are known to exist. Raises ConfigError with all that is wrong.
     """
-    root = project_root()
-    require_no_secrets(overrides)
-    _register()
+    composed, problems = _composed(overrides, multirun)
     with _reading():
-        composed, problems = _compose(root, as_typed(overrides, multirun=multirun), multirun)
         folder = composed.hydra.sweep.dir if multirun else composed.hydra.run.dir
     config = from_composed(composed, str(folder), problems)
     for key, path in {"inp": config.inp, "out": config.out}.items():
@@ -109,19 +99,55 @@ def load(overrides: Sequence[str] = (), *, multirun: bool = False) -> Config:
     return config
 
 
-def _compose(root: Path, overrides: Sequence[str], multirun: bool) -> tuple[Composed, list[str]]:
+def as_yaml(overrides: Sequence[str], part: str, *, multirun: bool = False) -> str:
+    """What the overrides make of the configuration: of `job`, of `hydra`, or `all` of it.
+
+    For a multirun, what all jobs have in common, below the overrides that are swept. Raises ConfigError as `load` does.
+    """
+    composed, problems = _composed(overrides, multirun)
+    from_composed(composed, "null", problems)
+    keys = {"job": [str(key) for key in composed if key != "hydra"], "hydra": ["hydra"], "all": None}[part]
+    with flag_override(composed.hydra, ["struct", "readonly"], [False, False]):
+        for key in ("help", "hydra_help"):
+            del composed.hydra[key]  # texts of Hydra's that nobody gets to see
+    shown_part = composed if keys is None else OmegaConf.masked_copy(composed, keys)
+    typed = OverridesParser.create().parse_overrides(as_typed(overrides, multirun=multirun))
+    swept = [f"# swept: {override.input_line}\n" for override in typed if multirun and override.is_sweep_override()]
+    return "".join(swept) + OmegaConf.to_yaml(shown_part).rstrip()
+
+
+def _composed(overrides: Sequence[str], multirun: bool) -> tuple[Composed, list[str]]:
     """What Hydra composes, and what is wrong with the overrides that it is not given."""
+    root = project_root()
+    require_no_secrets(overrides)
+    _register()
+    with _reading():
+        composed, problems = _compose(root, as_typed(overrides, multirun=multirun), multirun)
+        if multirun:
+            require_numbered_folders(composed)
+        return composed, problems
+
+
+def _compose(root: Path, overrides: Sequence[str], multirun: bool) -> tuple[Composed, list[str]]:
     GlobalHydra.instance().clear()
+    options = {path.name: sorted(file.stem for file in path.glob("*.yaml")) for path in (root / "conf").iterdir()}
+    groups = [name for name in options if (root / "conf" / name).is_dir()]
+    parser, problems, kept = OverridesParser.create(), list[str](), list[str]()
+
+    def is_kept(override: Override) -> bool:
+        key, swept = override.key_or_group, multirun and override.is_sweep_override()
+        if key not in {*KEYS, *SECTIONS, *groups} and not key.startswith("hydra"):
+            problems.append(unknown_key(key, groups))
+            return False
+        require_installed(override)
+        problems.extend(problems_of(override, options) if swept else ())
+        return not swept
+
     with initialize_config_dir(str(root / "conf"), version_base="1.3"):
-        groups = {path.name for path in (root / "conf").iterdir() if path.is_dir()}
-        known, problems, kept = {*KEYS, *SECTIONS, *groups}, list[str](), list[str]()
-        for override in OverridesParser.create().parse_overrides(list(overrides)):
-            key = override.key_or_group
-            if key not in known and not key.startswith("hydra"):
-                problems.append(unknown_key(key, groups))
-            elif not (multirun and override.is_sweep_override()):
-                kept.append(override.input_line or "")
+        kept = [override.input_line or "" for override in parser.parse_overrides(list(overrides)) if is_kept(override)]
         composed = compose("config", kept, return_hydra_config=True)
+        for override in parser.parse_overrides(sweeper_overrides(composed) if multirun else []):
+            is_kept(override)
         HydraConfig.instance().set_config(composed)
         return composed, problems
 
@@ -140,6 +166,8 @@ def as_typed(overrides: Sequence[str], *, multirun: bool = False) -> list[str]:
 
 
 def _quoted(override: str, multirun: bool) -> str:
+    if override.startswith("hydra.sweeper.params"):
+        return f"++{override}"  # which takes a key that is not there yet, as all are
     key, equals, value = override.partition("=")
     types = OPTIONS.get(key.lstrip("+"), [{}])
     is_text = types[0].get("type") == "string" and "enum" not in types[0]

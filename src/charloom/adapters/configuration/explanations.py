@@ -43,5 +43,7 @@ def explain(error: Exception) -> str | None:
     if not isinstance(error, HydraException | OmegaConfBaseException | yaml.YAMLError):
         return None
     text = first_line(error)
+    if append := re.search(r"To append to your config use (\S+?)=", str(error)):
+        text = f"{text}; there is no such key to override: correct it, or add it as {append[1]}=…"
     key = re.search(r"full_key: (\S+)", str(error))
     return text if key is None or key[1] in text else f"{key[1]}: {text}"

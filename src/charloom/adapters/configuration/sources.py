@@ -1,9 +1,10 @@
-"""The YAML files that a configuration is composed of, refused where reading them could take all time or all memory.
+"""The project's root and its YAML files, refused where reading them could take all time or all memory.
 
 A few lines, each with two aliases of the one above it, stand for more than any memory holds. Knows no key.
 """
 
 import io
+import os
 from pathlib import Path
 
 import yaml
@@ -12,6 +13,20 @@ from charloom.core.common.errors import ConfigError
 
 _MAX_BYTES = 64 * 1024  # ten times what params.yaml has
 _MAX_DEPTH = 20
+
+
+def project_root() -> Path:
+    """The nearest folder upwards from the working directory that holds `params.yaml` and `conf/`.
+
+    Raises ConfigError where there is none.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "params.yaml").is_file() and (folder / "conf").is_dir():
+            return folder
+        if os.path.lexists(folder / "params.yaml") and (folder / "conf").is_dir():
+            raise ConfigError(f"{folder / 'params.yaml'} must be a file, got something else; put a file of YAML there")
+    raise ConfigError(f"no params.yaml with a conf/ beside it in {here} or above; run inside a charloom project")
 
 
 def require_bounded(root: Path) -> None:
