@@ -15,6 +15,7 @@ CONFIG, ENVIRONMENT = 2, 5
 SMALL = ("preset=smoke", "model.hidden_size=8", "train.steps=20", "gradcheck.hidden_size=4", "gradcheck.workers=1")
 
 _MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
+_HARMLESS = {"Parallel", "delayed", "effective_n_jobs"}  # joblib's, for threads
 _CALLS = {"eval", "exec", "compile", "instantiate", "__import__", "system", "popen", "unsafe_load", "full_load"}
 _UNSAFE_OPTIONS = {"shell", "allow_pickle"}
 
@@ -28,6 +29,8 @@ def dangers(source: str) -> list[str]:
         if isinstance(node, ast.Import | ast.ImportFrom):
             modules = {alias.name for alias in node.names} | {getattr(node, "module", None) or ""}
             names = {name.partition(".")[0] for name in modules} & _MODULES
+            if getattr(node, "module", None) == "joblib" and {alias.name for alias in node.names} <= _HARMLESS:
+                names = set()
         elif isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             names = {called.rpartition(".")[2]} & (_CALLS - {"compile"} if called == "re.compile" else _CALLS)
