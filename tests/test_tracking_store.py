@@ -1,6 +1,7 @@
 """Where runs go, and what happens when that place cannot take them."""
 
 import os
+import shutil
 import socket
 import time
 from pathlib import Path
@@ -55,13 +56,38 @@ def test_what_a_kill_left_of_a_database_is_replaced(workspace: Path, result: Pat
     assert sorted(path.name for path in workspace.glob("mlflow.db*") if path.suffix != ".lock") == ["mlflow.db"]
 
 
-def test_a_project_that_was_moved_is_told_so(workspace: Path, result: Path, tmp_path: Path) -> None:
-    record(make_config(), result)
-    moved = tmp_path / "moved"
-    workspace.rename(moved)
-    os.chdir(moved)
-    with pytest.raises(EnvironmentFault, match=r"was the project moved\?"):
-        record(make_config(learning_rate=0.2), moved / "artifacts")
+@pytest.mark.parametrize("copied", [False, True])
+def test_the_runs_of_a_project_that_was_moved_or_copied_have_their_files_in_its_new_place(
+    workspace: Path, result: Path, tmp_path: Path, copied: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = record(make_config(), result)
+    there = tmp_path / "elsewhere"
+    before = Project(workspace).files("mlartifacts") if copied else {}
+    (shutil.copytree if copied else shutil.move)(workspace, there)
+    monkeypatch.chdir(there)
+
+    second = record(make_config(learning_rate=0.2), there / "artifacts")
+    client = Project(there).mlflow_client()
+    assert first.run_id != second.run_id
+    for run in (first, second):
+        uri = client.get_run(run.run_id).info.artifact_uri
+        assert uri == f"{(there / 'mlartifacts').as_uri()}/{run.run_id}/artifacts"
+        assert client.list_artifacts(run.run_id)
+    if copied:
+        assert Project(workspace).files("mlartifacts") == before
+
+
+def test_the_files_of_runs_that_were_not_copied_are_still_found(
+    workspace: Path, result: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = record(make_config(), result)
+    there = tmp_path / "elsewhere"
+    shutil.copytree(workspace, there, ignore=shutil.ignore_patterns("mlartifacts"))
+    monkeypatch.chdir(there)
+    second = record(make_config(learning_rate=0.2), there / "artifacts")
+    client = Project(there).mlflow_client()
+    assert client.list_artifacts(first.run_id)
+    assert (there / "mlartifacts" / second.run_id).is_dir()
 
 
 def test_a_deleted_experiment_is_told_so(workspace: Path, result: Path) -> None:

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.request import url2pathname
 
 import filelock
 
 from charloom.adapters.configuration import TrackingConfig, project_root
+from charloom.adapters.tracking import moved
 from charloom.core.common.errors import EnvironmentFault
 
 if TYPE_CHECKING:
@@ -143,12 +143,9 @@ def _open(address: Address, name: str) -> Store:
             f"the experiment {name!r} at {address} was deleted; restore it or set tracking.experiment"
         )
     found = experiment.artifact_location
-    gone = found.startswith("file://") and not Path(url2pathname(found.removeprefix("file://"))).is_dir()
-    if gone and location and found != location:
-        raise EnvironmentFault(
-            f"the experiment {name!r} keeps its files in {found}, which is gone (was the project moved?); set "
-            f"tracking.experiment to a new name, or remove {address.database} and {address.artifacts} to start anew"
-        )
+    # Another folder by another name is a user's choice.
+    if address.database and address.artifacts and found != location and found.endswith(f"/{address.artifacts.name}"):
+        moved.follow(address.database, found, address.artifacts)
     return Store(client, experiment.experiment_id, address)
 
 
