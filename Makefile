@@ -22,7 +22,7 @@ unexport PYTHONHOME
 # An environment whose interpreter is gone is rebuilt even if its stamp is fresh.
 BROKEN := $(shell .venv/bin/python -c '' 2>/dev/null || echo broken)
 
-.PHONY: help repro test torture lint audit bench ui sweep clean force
+.PHONY: help repro test torture lint audit bench ui serve sweep clean force
 .DEFAULT_GOAL := help
 
 help:
@@ -33,6 +33,7 @@ help:
 	@echo 'make audit   look for known vulnerabilities in the locked packages; needs the network'
 	@echo 'make bench   measure the speed, compared with other implementations'
 	@echo 'make ui      open the MLflow UI on the recorded runs'
+	@echo 'make serve   try a trained model on a page, and ask it through the MLflow API'
 	@echo 'make sweep   train every combination of $(SWEEP)'
 	@echo '             make sweep SWEEP="model=gru seed=1,2,3" for another'
 	@echo 'make clean   remove the caches of the tools; results, runs and .venv are kept'
@@ -69,6 +70,9 @@ bench: $(STAMP)
 
 ui: $(STAMP)
 	@python -m charloom.tracking $(ARGS)
+
+serve: $(STAMP)
+	@python -m charloom.serve $(ARGS)
 
 sweep: $(STAMP)
 	python -m charloom.experiment -m $(SWEEP) $(ARGS)

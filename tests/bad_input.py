@@ -39,6 +39,7 @@ _STAGES = {"prepare": prepare.run, "train": train.run, "synthesize": synthesize.
 def config_with(key: str, value: Any) -> Config:
     """The values of params.yaml with one of them changed or left out, checked."""
     plain = copy.deepcopy(_defaults())
+    plain["model"]["register"] = None
     plain |= {"tracking": {"mode": "off", "uri": None, "experiment": "charloom"}, "inp": "artifacts", "out": "outputs"}
     plain["sweep"] = {"resume": None, "extend": False, "objective": "validation_nats_per_char", "plot": "best"}
     section, _, name = key.rpartition(".")

@@ -120,6 +120,7 @@ def make_config(tracking: TrackingConfig | None = None, *, learning_rate: float 
     """The values of params.yaml, and the rate."""
     values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     values["optimizer"]["learning_rate"] = learning_rate
+    values["model"]["register"] = None
     values["tracking"] = tracking or {"mode": "sqlite", "uri": None, "experiment": "charloom"}
     values["sweep"] = {"resume": None, "extend": False, "objective": "validation_nats_per_char", "plot": "best"}
     return Config.model_validate(values | {"inp": "artifacts", "out": "outputs"})

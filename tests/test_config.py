@@ -95,6 +95,13 @@ def test_tracking_changes_no_value_that_shapes_a_result(mode: str, values: dict[
 
 
 @pytest.mark.usefixtures("project")
+def test_the_name_of_a_registered_model_is_no_parameter(values: dict[str, Any]) -> None:
+    config = load(["model.register=story"])
+    assert config.model.register_as == "story"
+    assert flatten(config.parameters()) == values
+
+
+@pytest.mark.usefixtures("project")
 def test_a_value_on_the_command_line_is_stronger_than_that_of_a_preset() -> None:
     assert composed("train.steps=7", "preset=smoke")["train.steps"] == 7
 
@@ -204,6 +211,7 @@ TEXTS = (
     "train.init_from",
     "evaluate.model",
     "evaluate.path",
+    "model.register",
     "tracking.uri",
     "tracking.experiment",
     "sweep.resume",
@@ -221,6 +229,7 @@ OPTIONAL = {
     "synthesize.prime_file",
     "train.init_from",
     "evaluate.path",
+    "model.register",
     "tracking.uri",
     "sweep.resume",
 }
@@ -261,6 +270,11 @@ REFUSED: list[tuple[str, Any, str]] = [
     *((key, "", "must not be empty, got ''") for key in (*PATHS, "tracking.experiment")),
     *((key, text, "must have no control characters, got ") for key in PATHS for text in ("a\nb", "a\0b", "\x1b[2J")),
     *((key, "\udcff", "must be text that UTF-8 can write, got '") for key in TEXTS),
+    *(
+        ("model.register", name, "must have letters, digits, spaces and . _ -")
+        for name in ("", "a/b", "a:b", "a'b", ".")
+    ),
+    ("model.register", "story", "must be null where tracking.mode is off, got 'story'; set tracking=sqlite"),
     *((key, value, "must be true or false, got") for key in SWITCHES for value in (1, "yes")),
     *((key, None, "got null") for key in sorted({*SWITCHES, *INTEGERS, *NUMBERS, *TEXTS, *NAMES} - OPTIONAL - {"out"})),
 ]
@@ -275,7 +289,7 @@ TAKEN: list[tuple[str, Any]] = [*BOUNDS, *((key, 0.999) for key in FRACTIONS), *
 
 
 def value_of(config: Config, key: str) -> Any:
-    return flatten(config.model_dump())[key]
+    return {"model.register": config.model.register_as, **flatten(config.model_dump())}[key]
 
 
 @pytest.mark.parametrize(("key", "value", "message"), REFUSED)
@@ -372,7 +386,7 @@ def test_every_key_has_values_that_are_refused() -> None:
 def test_the_keys_of_the_schema_are_those_of_params_yaml_tracking_and_the_folders(values: dict[str, Any]) -> None:
     assert [key for key in KEYS if key in values] == list(values)
     assert {*KEYS} - values.keys() == {
-        *("tracking.mode", "tracking.uri", "tracking.experiment"),
+        *("tracking.mode", "tracking.uri", "tracking.experiment", "model.register"),
         *("sweep.resume", "sweep.extend", "sweep.objective", "sweep.plot"),
         *("inp", "out"),
     }
@@ -405,6 +419,7 @@ def test_params_yaml_says_which_optimizers_read_an_option() -> None:
 
 def test_the_record_of_a_refused_job_has_its_values_unless_one_is_of_a_wrong_type() -> None:
     plain = config_with("seed", 1).model_dump()
+    plain["model"]["register"] = None
     out_of_range = DictConfig(plain | {"seed": -1})
     record = unchecked(out_of_range, default_out="outputs")
     assert record is not None

@@ -51,7 +51,7 @@ def known_keys() -> set[str]:
     groups = {folder.name for folder in conf.iterdir() if folder.is_dir()}
     params: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     tracking: dict[str, Any] = yaml.safe_load((conf / "tracking" / "server.yaml").read_text(encoding="utf-8"))
-    keys = leaves(params) | leaves({"tracking": tracking})
+    keys = leaves(params) | leaves({"tracking": tracking}) | {"model.register"}
     return keys | groups | {"inp", "out", "hydra/launcher", "hydra.launcher.n_jobs"}
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from charloom.adapters import trainings
+from charloom.adapters import generation, trainings
 from charloom.adapters.configuration import advice
 from charloom.adapters.configuration.packaged import parameters
 from charloom.adapters.configuration.schema import KEYS, Parameters
@@ -30,7 +30,7 @@ from charloom.core.training import Training
 
 # The keys that shape a training, by their last parts.
 _KEYS = {key.rpartition(".")[2]: key for key in KEYS if key.partition(".")[0] in ("model", "optimizer", "train")}
-del _KEYS["name"]  # which says too little by itself
+del _KEYS["name"], _KEYS["register"]  # the first says too little by itself, the second shapes no training
 _KEYS |= {"seed": "seed", "optimizer": "optimizer.name", "validation_fraction": "data.validation_fraction"}
 
 
@@ -52,10 +52,7 @@ class Model(core.Model):
         self.history = list(history)
 
     def __repr__(self) -> str:
-        network = self.network
-        layers = f"{network.layers} layer{'s' if network.layers > 1 else ''} of {network.hidden_size} units"
-        size = f"{len(self.vocabulary)} characters, {network.parameters.vector.size:,} parameters"
-        return f"Model({network.cell}, {layers}, {size}, {network.dtype})"
+        return f"Model({self.describe()})"
 
     def generate(
         self,
@@ -75,17 +72,9 @@ class Model(core.Model):
         are not in the vocabulary, unless `on_unknown` is "skip".
         """
         given = {"length": length, "seed": seed, "temperature": temperature, "top_k": top_k, "top_p": top_p}
-        options = _checked("synthesize", {**given, "on_unknown": on_unknown}).synthesize
+        options = generation.checked(**given, on_unknown=on_unknown)
         with blas_threads(1):  # another number rounds differently
-            drawn = self.characters(
-                rng=np.random.default_rng(options.seed),
-                prime=prime,
-                temperature=options.temperature,
-                top_k=options.top_k,
-                top_p=options.top_p,
-                on_unknown=options.on_unknown,
-            )
-            return prime + "".join(islice(drawn, options.length))
+            return prime + "".join(islice(generation.characters(self, prime, options), options.length))
 
     def evaluate(self, text: str, *, window: int | None = None, on_unknown: str | None = None) -> Evaluation:
         """How well the model predicts a text: with carried state and in windows, by position, kind and character.
@@ -94,7 +83,8 @@ class Model(core.Model):
         and DataError for a text of fewer than two characters, and for one with characters that are not in the
         vocabulary, unless `on_unknown` is "skip".
         """
-        options = _checked("evaluate", {"window": window, "on_unknown": on_unknown}).evaluate
+        given = {"evaluate.window": window, "evaluate.on_unknown": on_unknown}
+        options = parameters({key: value for key, value in given.items() if value is not None}).evaluate
         with blas_threads(1):
             return super().evaluate(text, window=options.window, on_unknown=options.on_unknown)
 
@@ -215,7 +205,3 @@ def _split(text: str, vocabulary: Vocabulary, validation_fraction: float) -> tup
         raise DataError(f"the text has {error} of the model to start from; leave them out") from None
     cut = len(ids) - round(len(ids) * validation_fraction)
     return ids[:cut], ids[cut:]
-
-
-def _checked(section: str, given: dict[str, Any]) -> Parameters:
-    return parameters({f"{section}.{name}": value for name, value in given.items() if value is not None})

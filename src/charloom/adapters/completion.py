@@ -59,8 +59,10 @@ SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 
 _FLAGS: dict[str, dict[str, list[str]]] = {
     "experiment": {"-m": [], "--multirun": [], "--cfg": ["job", "hydra", "all"], "--help": []},
+    "serve": {"--model": [], "--host": [], "--port": [], "--no-browser": [], "--help": []},
     "tracking": {"--port": [], "--no-browser": [], "--help": []},
 }
+_SECTIONS = {"serve": ["tracking", "model.register"], "tracking": ["tracking"]}  # that the other commands read
 _HYDRA = {"hydra/launcher": sorted(LAUNCHERS)}
 
 
@@ -131,8 +133,8 @@ def _taken(command: str) -> tuple[dict[str, Key], dict[str, list[str]]]:
     elif command.startswith("stages."):
         keys = options.read_by(command.removeprefix("stages."))
     else:
-        keys = options.within(["tracking"] if command == "tracking" else [])
-    sections = {name.partition(".")[0] for name in keys}
+        keys = options.within(_SECTIONS.get(command, []))
+    sections = {name.partition(".")[0] for name in keys if name != "model.register"}
     groups = {
         group: list(found)
         for group, found in options.groups.items()

@@ -1,22 +1,18 @@
 """MLflow's pages on the loopback address, opened on the runs: its server, and the command that starts it."""
 
 import json
-import os
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-import webbrowser
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from typing import IO, NoReturn
 
 from charloom.adapters.arguments import Parser
 from charloom.adapters.command import exit_code
 from charloom.adapters.configuration import TrackingConfig, load
+from charloom.adapters.process import servers
 from charloom.adapters.process.signals import Interrupted
 from charloom.adapters.tracking.store import Address, opened
 from charloom.core.common.errors import ConfigError, EnvironmentFault
@@ -68,8 +64,8 @@ def serve(tracking: TrackingConfig, *, port: int | None = None, browser: bool = 
     view = f"#/experiments/{store.experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={_VIEW_NAME}"
     if store.address.uri.startswith(("http://", "https://")):
         return _show(f"{str(store.address).rstrip('/')}/{view}", browser)
-    port = _free_port(port)
-    address = f"http://127.0.0.1:{port}"
+    port = servers.free_port(port, 5000)
+    address = f"http://{servers.LOOPBACK}:{port}"
     with tempfile.TemporaryFile() as log, _server(store.address, port, log) as server:
         try:
             _wait_until_up(server, address, log)
@@ -77,29 +73,16 @@ def serve(tracking: TrackingConfig, *, port: int | None = None, browser: bool = 
             server.wait()
         except Interrupted as interrupted:  # the usual end, and no error
             raise SystemExit(interrupted.exit_code) from None
-        raise EnvironmentFault(f"MLflow's server has ended ({_last_line(log)}); start it again")
+        raise EnvironmentFault(f"MLflow's server has ended ({servers.last_line(log)}); start it again")
 
 
-@contextmanager
-def _server(address: Address, port: int, log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+def _server(address: Address, port: int, log: IO[bytes]) -> AbstractContextManager[subprocess.Popen[bytes]]:
     """MLflow's server and its workers, which all end with the block."""
     files = ["--artifacts-destination", str(address.artifacts)] if address.artifacts else []
-    here = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", *files, *here],
-        # In the environment, unlike among the arguments, other users of the machine cannot read a password.
-        env=os.environ | {"MLFLOW_BACKEND_STORE_URI": address.uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-        stdout=log,
-        stderr=log,
-        start_new_session=True,  # so that Ctrl-C reaches this process alone, which then ends the whole group
-    )
-    try:
-        yield server
-    finally:
-        for signum in (signal.SIGTERM, signal.SIGKILL):
-            with suppress(ProcessLookupError, subprocess.TimeoutExpired):
-                os.killpg(server.pid, signum)
-                server.wait(5)
+    here = ["--host", servers.LOOPBACK, "--port", str(port), "--workers", "1"]
+    # In the environment, unlike among the arguments, other users of the machine cannot read a password.
+    variables = {"MLFLOW_BACKEND_STORE_URI": address.uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    return servers.started(["-m", "mlflow", "server", *files, *here], variables, log)
 
 
 def _wait_until_up(server: subprocess.Popen[bytes], address: str, log: IO[bytes]) -> None:
@@ -107,29 +90,12 @@ def _wait_until_up(server: subprocess.Popen[bytes], address: str, log: IO[bytes]
         with suppress(OSError), urllib.request.urlopen(f"{address}/health", timeout=2):
             return
         if server.poll() is not None:
-            raise EnvironmentFault(f"MLflow's server did not start ({_last_line(log)})")
+            raise EnvironmentFault(f"MLflow's server did not start ({servers.last_line(log)})")
         time.sleep(0.1)
-    raise EnvironmentFault(f"MLflow's server at {address} does not answer ({_last_line(log)}); try again")
-
-
-def _last_line(log: IO[bytes]) -> str:
-    log.seek(0)
-    lines = log.read().decode(errors="replace").strip().splitlines()
-    return lines[-1][:200] if lines else "no output"
+    raise EnvironmentFault(f"MLflow's server at {address} does not answer ({servers.last_line(log)}); try again")
 
 
 def _show(page: str, browser: bool) -> None:
     print(f"MLflow: {page}", flush=True)
-    # Without a display, webbrowser would start a text browser in this terminal.
-    if browser and (sys.platform == "darwin" or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()):
-        with suppress(webbrowser.Error):
-            webbrowser.open(page)
-
-
-def _free_port(wanted: int | None) -> int:
-    for port in range(5000, 5100) if wanted is None else [wanted]:
-        with suppress(OSError, OverflowError), socket.create_server(("127.0.0.1", port)) as probe:
-            return int(probe.getsockname()[1])
-    if wanted is None:
-        raise EnvironmentFault("the ports from 5000 to 5099 are all taken; choose a free one with --port")
-    raise EnvironmentFault(f"port {wanted} is unavailable; choose another with --port, or leave it out")
+    if browser:
+        servers.show(page)

@@ -5,14 +5,14 @@ from pathlib import Path
 from charloom.adapters.command import stage_main
 from charloom.adapters.configuration import Config
 from charloom.adapters.files import artifacts
-from charloom.adapters.tracking import hash_result, record
+from charloom.adapters.tracking import hash_result, record, register
 
 
 def run(config: Config, inp: Path, out: Path, parent: str | None = None) -> None:
     """Write the fingerprint of the result in `inp` to `out`, and make or find its run in MLflow, under `parent`.
 
-    Of the configuration, only `tracking` is read. The fingerprint is written first; where MLflow cannot be written to,
-    EnvironmentFault is raised, and the stage can be run again by itself.
+    Of the configuration, only `tracking` and `model.register` are read. The fingerprint is written first; where MLflow
+    cannot be written to, EnvironmentFault is raised, and the stage can be run again by itself.
     """
     result = hash_result(inp)
     artifacts.RESULT.write(out, result)
@@ -24,6 +24,8 @@ def run(config: Config, inp: Path, out: Path, parent: str | None = None) -> None
     else:
         verb = "recorded" if recorded.new else "already recorded"
         print(f"{verb} as {recorded.name!r}, run {recorded.run_id} at {recorded.uri}")
+        if name := config.model.register_as:
+            print(register(config.tracking, recorded.run_id, inp, result, name))
 
 
 if __name__ == "__main__":

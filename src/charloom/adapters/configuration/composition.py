@@ -225,8 +225,9 @@ def unchecked(composed: Composed, default_out: str) -> Config | None:
 
 
 def _validated(values: dict[str, Any]) -> Config:
-    data = values.get("data")  # of which rules of other sections speak
-    return Config.model_validate(values, context=data if isinstance(data, dict) else None)
+    # Of these, rules of other sections speak.
+    sections = [section for name in ("data", "tracking") if isinstance(section := values.get(name), dict)]
+    return Config.model_validate(values, context=dict(item for section in sections for item in section.items()))
 
 
 def _plain(composed: Composed, default_out: str) -> dict[str, Any]:

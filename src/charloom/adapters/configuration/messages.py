@@ -35,7 +35,8 @@ def problem(details: ErrorDetails) -> str:
     """What the schema has against one value."""
     key, kind, value = ".".join(map(str, details["loc"])), details["type"], details["input"]
     if kind == "missing":
-        home = "params.yaml" if key.partition(".")[0] not in ("tracking", "sweep", "inp", "out") else "conf/"
+        in_conf = key == "model.register" or key.partition(".")[0] in ("tracking", "sweep", "inp", "out")
+        home = "conf/" if in_conf else "params.yaml"
         return f"{key} has no value; {home} must give it one"
     if kind in ("extra_forbidden", "invalid_key"):
         return unknown_key(key)

@@ -95,8 +95,8 @@ class Options:
 
     def read_by(self, stage: str) -> dict[str, Key]:
         """The keys that one stage reads."""
-        names = [*STAGE_PARAMETERS.get(stage, ("kernels",)), *(["tracking"] if stage == "track" else []), "inp", "out"]
-        return self.within(names)
+        for_track = ["tracking", "model.register"] if stage == "track" else []
+        return self.within([*STAGE_PARAMETERS.get(stage, ("kernels",)), *for_track, "inp", "out"])
 
     def within(self, names: Iterable[str]) -> dict[str, Key]:
         """The keys among these names, and those of the sections among them."""

@@ -7,6 +7,7 @@ bounds, wide enough for any real use.
 
 import codecs
 import os
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo
@@ -76,12 +77,23 @@ def _only_prompt(prime_file: str | None, info: ValidationInfo) -> str | None:
     return prime_file
 
 
+def _registered_name(name: str, info: ValidationInfo) -> str:
+    if not re.fullmatch(r"\w[\w .-]*", name, re.ASCII):
+        raise ValueError("must have letters, digits, spaces and . _ - only, a letter or digit first; try story")
+    if (info.context or {}).get("mode") == "off":
+        raise ValueError("must be null where tracking.mode is off; set tracking=sqlite")
+    return name
+
+
 def _server_address(uri: str | None, info: ValidationInfo) -> str | None:
     if uri and holds_secret(uri):
         raise ValueError(NO_SECRET)
     if info.data.get("mode") == "server" and not (uri or os.environ.get("MLFLOW_TRACKING_URI")):
         raise ValueError("must be the server's address; try http://127.0.0.1:5000, or set MLFLOW_TRACKING_URI")
     return uri
+
+
+_RegisteredName = Annotated[str, StringConstraints(max_length=250), AfterValidator(_registered_name)]
 
 
 class _Section(BaseModel):
@@ -112,6 +124,13 @@ class ModelConfig(_Section):
     def dropout_by_layer(self) -> list[float]:
         """The probability of each layer that an element of its output is left out."""
         return [self.dropout] * (self.layers - 1) + [self.output_dropout]
+
+
+class RegisteredModelConfig(ModelConfig):
+    """The same, and the name under which the model is registered in MLflow, which shapes no result."""
+
+    # No parameter, so left out wherever these are dumped. pydantic's classes have a method `register`.
+    register_as: Annotated[_RegisteredName | None, Field(alias="register", exclude=True)]
 
 
 class OptimizerConfig(_Section):
@@ -264,6 +283,7 @@ class Parameters(_Section):
 class Config(Parameters):
     """All that a stage takes from outside, checked; `inp` and `out` are the folders that it reads and writes."""
 
+    model: RegisteredModelConfig
     tracking: TrackingConfig
     sweep: SweepConfig
     inp: Path

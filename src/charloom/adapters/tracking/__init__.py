@@ -5,6 +5,7 @@ seconds and an error of one line, never a result.
 """
 
 from charloom.adapters.tracking.fingerprint import hash_result, verify
+from charloom.adapters.tracking.registry import register
 from charloom.adapters.tracking.runs import Recorded, record
 
-__all__ = ["Recorded", "hash_result", "record", "verify"]
+__all__ = ["Recorded", "hash_result", "record", "register", "verify"]

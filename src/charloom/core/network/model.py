@@ -30,6 +30,13 @@ class Model:
             )
         self.network, self.vocabulary = network, vocabulary
 
+    def describe(self) -> str:
+        """The network's cell and sizes in words, such as "rnn, 1 layer of 3 units, 2 characters, …"."""
+        network = self.network
+        layers = f"{network.layers} layer{'s' if network.layers > 1 else ''} of {network.hidden_size} units"
+        size = f"{len(self.vocabulary)} characters, {network.parameters.vector.size:,} parameters"
+        return f"{network.cell}, {layers}, {size}, {network.dtype}"
+
     def characters(
         self,
         *,
