@@ -128,6 +128,7 @@ def test_the_reference_preset_is_the_reference_run(values: dict[str, Any]) -> No
 AT_LEAST_ZERO = (
     "seed",
     "baseline.order",
+    "gradcheck.seed",
     "synthesize.seed",
     "synthesize.length",
     "synthesize.quality_length",

@@ -10,6 +10,7 @@ run in a process of its own. A sweep goes on after a job that fails, and ends wi
 import ast
 import os
 import sys
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -59,9 +60,9 @@ def main() -> None:
         overrides = as_typed(given.overrides, multirun=multirun)
         if multirun:
             sweeps.register()
-            with sweeps.sweep(config) as folder:
-                overrides = [text for text in overrides if not text.startswith("out=")]  # which is the sweep's folder
-                sys.argv[1:] = ["-m", override("hydra.sweep.dir", str(folder)), *overrides]  # all that Hydra sees
+            with sweeps.sweep(config, given.overrides) as folder:
+                # All that Hydra gets to see; the jobs need not know how their sweep was taken up.
+                sys.argv[1:] = ["-m", override("hydra.sweep.dir", str(folder)), *sweeps.own(overrides)]
                 run()
         else:
             sys.argv[1:] = overrides
@@ -92,11 +93,20 @@ def _more() -> str:
 def run_stages(config: Config) -> None:
     """Run every stage in the folder `config.out`."""
     # Here, for help, completion and a sweep to do without: to import matplotlib takes a second.
-    from charloom.stages import baseline, evaluate, gradcheck, plot, prepare, synthesize, track, train
+    from charloom.stages import baseline, evaluate, gradcheck, prepare, synthesize, track, train
 
     folder = Path(config.out)
-    for stage in (prepare, baseline, gradcheck, train, synthesize, evaluate, plot):
-        stage.run(config, folder, folder / stage.__name__.rpartition(".")[2])
+    in_sweep = bool(os.environ.get(sweeps.SWEEP))
+    for stage in (prepare, baseline, gradcheck):
+        name = stage.__name__.rpartition(".")[2]
+        sweeps.run_once(name, config, partial(stage.run, config, folder, folder / name))
+    sweeps.run_once("train", config, partial(train.run, config, folder, folder / "train", waits=in_sweep))
+    synthesize.run(config, folder, folder / "synthesize")
+    evaluate.run(config, folder, folder / "evaluate")
+    if not in_sweep or config.sweep.plot == "all":
+        from charloom.stages import plot
+
+        plot.run(config, folder, folder / "plot")
     track.run(config, folder, folder / "track", sweeps.parent_run())
     print(summary(folder))
 

@@ -79,6 +79,13 @@ class Progress:
         return time.monotonic() - self._started
 
 
+def job_bar(jobs: int, *, done: int) -> "tqdm[Any]":
+    """A bar over the jobs of a sweep."""
+    return tqdm(
+        total=jobs, initial=done, unit="job", disable=None, bar_format="{l_bar}{bar}| job {n}/{total} {elapsed}"
+    )
+
+
 @contextmanager
 def counted(map: Callable[..., Iterable[Any]], name: str) -> Iterator[Callable[..., Iterable[Any]]]:
     """A `map` that shows how many of its jobs are done."""

@@ -24,9 +24,9 @@ def summary(inp: Path) -> str:
         "gradient check": f"{'passed' if errors.passed else 'FAILED'}, largest scaled error "
         f"{scientific(errors.max_scaled_error)}, threshold {scientific(errors.threshold)}",
         "generated text": f"{known:.0%} of its words are in the training text",
-        "report": str(inp / artifacts.REPORT.name),
-        "explorer": str(inp / artifacts.EXPLORER.name),
     }
+    pages = {"report": inp / artifacts.REPORT.name, "explorer": inp / artifacts.EXPLORER.name}
+    figures |= {name: str(path) for name, path in pages.items() if path.exists()}  # a sweep draws those of its best job
     lines = [f"{name:14}  {figure}" for name, figure in figures.items()]
     return "\n".join([*_losses(baselines, evaluation, metrics.best_validation_nats_per_char), "", *lines])
 

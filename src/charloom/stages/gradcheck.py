@@ -30,7 +30,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
     """
     options = config.gradcheck
     text = corpus.load(inp)
-    rng = np.random.default_rng(config.seed)
+    rng = np.random.default_rng(options.seed)
     network = _network(config, len(text.vocabulary))
     whole = _window(config, network, text.train_ids, rng)
     checks, problems, notes = {}, [], []
@@ -122,7 +122,7 @@ def _network(config: Config, vocabulary_size: int) -> Network:
 
 
 def _initialize(config: Config, network: Network, weights: str, rng: np.random.Generator) -> None:
-    """The initial weights of the training, or large ones with biases: at 0, a fault in what they are part of passes."""
+    """Initial weights like the training's, or large ones with biases: at 0, a fault in what they are part of passes."""
     if weights == "initial":
         network.initialize(config.model.init_scale, rng=rng)
         return
@@ -143,7 +143,7 @@ def _window(config: Config, network: Network, ids: Ids, rng: np.random.Generator
         )
     streams = np.stack([ids[b * T : b * T + T + 1] for b in range(B)], axis=1)  # (T + 1, B)
     state = rng.uniform(-0.5, 0.5, network.zero_state(B).shape)
-    dropout = Dropout(config.model.dropout_by_layer(), (config.seed,))
+    dropout = Dropout(config.model.dropout_by_layer(), (config.gradcheck.seed,))
     masks = dropout.masks((T * B, network.hidden_size), np.float64)
     return gradcheck.Window(streams[:-1], streams[1:], state, masks)
 

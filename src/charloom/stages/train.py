@@ -23,11 +23,11 @@ from charloom.core.training import Training
 from charloom.stages.recorder import Recorder
 
 
-def run(config: Config, inp: Path, out: Path) -> None:
+def run(config: Config, inp: Path, out: Path, *, waits: bool = False) -> None:
     """Write the last and the best model (the same without validations), the history, samples, warnings and metrics.
 
-    Goes on from the last checkpoint of the same training, if there is one. Raises Interrupted, with a checkpoint kept,
-    after a signal.
+    Goes on from the last checkpoint of the same training, if there is one. Another process that trains the same is
+    waited for if `waits`, and an EnvironmentFault if not. Raises Interrupted, with a checkpoint kept, after a signal.
     """
     text = corpus.load(inp)
     initial, initial_sha256 = _initial(config)
@@ -43,7 +43,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
     with (
         blas_threads(config.train.threads),
         np.errstate(all="ignore"),  # what is not finite is found, and said once
-        WorkFolder(project_root(), fingerprint(config, text, initial_sha256)) as work,
+        WorkFolder(project_root(), fingerprint(config, text, initial_sha256), waits=waits) as work,
         command.started(training.pool),
     ):
         recorder = Recorder(config, training, text, work, rng=np.random.default_rng(trainings.seeds(config).samples))

@@ -192,6 +192,7 @@ class GradcheckConfig(_Section):
     step: Annotated[float, Field(ge=1e-12, le=0.1)]  # below, rounding is all that is measured
     threshold: Annotated[float, Field(ge=1e-15, le=1)]
     large_scale: Annotated[float, Field(ge=1e-6, le=10)]
+    seed: Seed
     workers: Processors
 
 
@@ -294,7 +295,7 @@ class Config(Parameters):
 STAGE_PARAMETERS = {
     "prepare": ("data",),
     "baseline": ("kernels", "baseline"),
-    "gradcheck": ("seed", "kernels", "model", "gradcheck"),
+    "gradcheck": ("kernels", "model", "gradcheck"),
     "train": ("seed", "kernels", "model", "optimizer", "train"),
     "synthesize": ("kernels", "data.encoding", "data.newline", "synthesize"),
     "evaluate": ("kernels", "data.encoding", "data.newline", "evaluate"),

@@ -3,7 +3,9 @@
 A few lines, each with two aliases of the one above it, stand for more than any memory holds. Knows no key.
 """
 
+import hashlib
 import io
+import json
 import os
 from pathlib import Path
 
@@ -53,6 +55,17 @@ def require_bounded(root: Path) -> None:
 def files(root: Path) -> list[Path]:
     """What is composed: params.yaml, and what is in conf/."""
     return [root / "params.yaml", *sorted((root / "conf").rglob("*.yaml"))]
+
+
+def checksums(root: Path) -> dict[str, str]:
+    """A checksum of the values in each file that can shape a result, by its path in the project."""
+    found = {}
+    for path in files(root):
+        name = path.relative_to(root).as_posix()
+        if name != "conf/config.yaml" and not name.startswith("conf/tracking/"):
+            values = json.dumps(yaml.safe_load(_read(path)), sort_keys=True, default=str)
+            found[name] = hashlib.sha256(values.encode()).hexdigest()[:16]
+    return found
 
 
 def _read(path: Path) -> bytes:

@@ -33,23 +33,23 @@ class Saved(NamedTuple):
 class WorkFolder:
     """A context in which no other process trains what has this fingerprint.
 
-    `history` is the list of rows to date. Entering raises EnvironmentFault where another process holds the folder or
-    it cannot be written to.
+    `history` is the list of rows to date. Where another process holds the folder, entering waits for it if `waits`.
+    Entering raises EnvironmentFault if not, and where the folder cannot be written to.
     """
 
-    def __init__(self, root: Path, fingerprint: str) -> None:
+    def __init__(self, root: Path, fingerprint: str, *, waits: bool = False) -> None:
         self.path = root / ".charloom" / fingerprint
         self.history: list[Row] = []
         self._journal = self.path / "history.jsonl"
         self._written = 0  # rows on disk
         self._sha256 = hashlib.sha256()  # of these rows
         # The lock stands beside the folder, so that `discard` can remove the folder while it is held.
-        self._lock = FileLock(self.path.with_suffix(".lock"))
+        self._lock = FileLock(self.path.with_suffix(".lock"), timeout=-1 if waits else 0)
 
     def __enter__(self) -> "WorkFolder":
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire(timeout=0)
+            self._lock.acquire()
             self.path.mkdir(exist_ok=True)
         except Timeout:
             raise EnvironmentFault(

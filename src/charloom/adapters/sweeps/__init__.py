@@ -1,9 +1,11 @@
 """Sweeps: many runs of the stages, what became of each, and their figures as mean and standard deviation over seeds."""
 
+from charloom.adapters.sweeps.folder import own
 from charloom.adapters.sweeps.jobs import Job
 from charloom.adapters.sweeps.launchers import register
 from charloom.adapters.sweeps.parent import close_parent, open_parent, parent_run, record_failure
 from charloom.adapters.sweeps.process import SWEEP
+from charloom.adapters.sweeps.sharing import run_once
 from charloom.adapters.sweeps.sweep import SweepError, sweep
 
 __all__ = [
@@ -12,8 +14,10 @@ __all__ = [
     "SweepError",
     "close_parent",
     "open_parent",
+    "own",
     "parent_run",
     "record_failure",
     "register",
+    "run_once",
     "sweep",
 ]

@@ -1,6 +1,7 @@
 """Hydra's launchers: where a sweep's jobs run, and how many at a time."""
 
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from charloom.adapters.configuration.launchers import PLUGINS
+from charloom.adapters.sweeps import folder
 from charloom.adapters.sweeps.process import Prunes, Supervisor
 from charloom.adapters.sweeps.records import JobRecord, Task
+from charloom.adapters.sweeps.terminal import JobProgress
 
 
 class JobLauncher(Launcher):
@@ -24,12 +27,15 @@ class JobLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run jobs to their ends; a failure is in a job's record, and no exception."""
-        tasks = [
-            Task(number, tuple(overrides), self.sweep)
-            for number, overrides in enumerate(job_overrides, initial_job_idx)
-        ]
-        returns = {record.number: _returned(record) for record in self.run(tasks)}
-        return [returns[task.number] for task in tasks]
+        tasks = folder.tasks(self.sweep, job_overrides, initial_job_idx)
+        folder.expect(self.sweep, initial_job_idx + len(tasks))
+        waiting = [task for task in tasks if not folder.is_done(task)]
+        if len(waiting) < len(tasks):
+            print(f"{len(tasks) - len(waiting)} of {len(tasks)} jobs have their results already", file=sys.stderr)
+        with JobProgress(tasks, folder.read(self.sweep)["objective"], done=len(tasks) - len(waiting)) as progress:
+            for record in self.run(waiting):
+                progress.tell(record)
+        return [JobReturn(overrides=task.overrides, status=JobStatus.COMPLETED, _return_value=None) for task in tasks]
 
     def run(self, tasks: Iterable[Task], prunes: Prunes | None = None) -> Iterator[JobRecord]:
         """Run tasks, taken from the iterable as there is room for them, and yield each one's record once it has ended.
@@ -68,7 +74,3 @@ def register() -> None:
     for launcher in (LocalLauncher,):
         launcher.__module__ = PLUGINS  # the name that Hydra knows a plugin by
         Plugins.instance().register(launcher)
-
-
-def _returned(record: JobRecord) -> JobReturn:
-    return JobReturn(overrides=record.overrides, status=JobStatus.COMPLETED, _return_value=None)

@@ -62,6 +62,11 @@ class Objective:
         nats = read_figures(folder).get(self.figure)
         return None if nats is None else self.from_nats(nats)
 
+    def read_or_training(self, folder: Path) -> float:
+        """The objective, or in its place the training loss where the job has no validation text. Raises StateError."""
+        figures = read_figures(folder)
+        return self.from_nats(figures.get(self.figure, figures[WITHOUT_VALIDATION]))
+
 
 def read_figures(folder: Path) -> dict[str, float]:
     """The figures of the finished job in a folder, those that it has.

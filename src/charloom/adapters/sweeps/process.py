@@ -4,18 +4,20 @@ A job is the command `python -m charloom.experiment` with the job's overrides. W
 folder. An exception, an exit, a kill or a lack of memory is an exit code here.
 """
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from charloom.adapters.configuration import override
 from charloom.adapters.sweeps.records import LOG, JobRecord, Task, is_finished
-from charloom.core.common.formatting import in_one_line
+from charloom.core.common.formatting import in_one_line, visible
 
 SWEEP = "CHARLOOM_SWEEP"  # in a job's environment, the folder of its sweep
 CORES = "CHARLOOM_CORES"  # in a job's environment, how many of the machine's cores are for it
@@ -23,6 +25,7 @@ _ERROR = "charloom: error: "
 _SECONDS_TO_END = 30.0  # after SIGTERM, for a checkpoint
 _SECONDS_BETWEEN_LOOKS = 0.2
 _END_OF_LOG = 16_384  # bytes that are searched for the reason of a failure
+_LAST_LINES = 20  # of the log, in the record of a job that failed
 
 Prunes = Callable[[Task], bool]
 
@@ -34,33 +37,38 @@ class Supervisor:
         """Give each job `cores` cores. A running job for which `prunes` becomes true is ended, recorded as pruned."""
         self._cores, self._prunes = cores, prunes
         self._running: set[subprocess.Popen[bytes]] = set()
+        self._starting = threading.Lock()
         self._stopping = threading.Event()
 
     def run(self, task: Task) -> JobRecord:
         """Run a job to its end, and return what is recorded of it."""
-        started = time.time()
-        running = JobRecord(task.number, task.overrides, "running", started)
-        if self._stopping.is_set():
-            return JobRecord(task.number, task.overrides, "interrupted", started)
-        running.write(task.folder)
-        with (task.folder / LOG).open("ab") as log, self._start(task, log.fileno()) as process:
-            self._running.add(process)
+        task.folder.mkdir(parents=True, exist_ok=True)
+        with (task.folder / LOG).open("ab") as log:
+            self._lock(log)
+            running, from_here = (
+                JobRecord(task.number, task.overrides, "running", time.time()),
+                log.seek(0, os.SEEK_END),
+            )
+            if not (process := self._start(task, log)):
+                return JobRecord(**vars(running) | {"status": "interrupted"})
             pruned = False
             try:
+                running.write(task.folder)
                 pruned = self._wait(task, process)
             except BaseException:  # a signal, where this thread is the main one
                 self.stop()
                 raise
             finally:
                 self._running.discard(process)
-                record = self._record(running, task.folder, process.returncode, pruned)
+                record = self._record(running, task.folder, process.returncode, pruned, from_here)
                 record.write(task.folder)
         return record
 
     def stop(self) -> None:
         """End all jobs, which keep their checkpoints, and let none start."""
-        self._stopping.set()
-        running = list(self._running)
+        with self._starting:
+            self._stopping.set()
+            running = list(self._running)
         for process in running:
             process.terminate()
         give_up = time.monotonic() + _SECONDS_TO_END
@@ -70,12 +78,31 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 process.kill()
 
-    def _start(self, task: Task, log: int) -> "subprocess.Popen[bytes]":
+    def _lock(self, log: BinaryIO) -> None:
+        """Wait until no other process runs this job.
+
+        The lock is the open file's, which the job has as its output. Where a sweep is killed, its job holds the lock
+        until it, too, has ended.
+        """
+        while not self._stopping.is_set():
+            try:
+                fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                self._stopping.wait(_SECONDS_BETWEEN_LOOKS)
+
+    def _start(self, task: Task, log: BinaryIO) -> "subprocess.Popen[bytes] | None":
+        """Start the job's process; None where no more jobs are to start."""
         command = [sys.executable, "-m", "charloom.experiment", *task.overrides]
         command.append(override("hydra.run.dir", str(task.folder)))
-        own = {SWEEP: str(task.sweep), CORES: str(self._cores), "CHARLOOM_PARENT": str(os.getpid())}
-        environment = os.environ | own
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+        cores = str(self._cores)
+        own = {SWEEP: str(task.sweep), CORES: cores, "OPENBLAS_NUM_THREADS": cores, "CHARLOOM_PARENT": str(os.getpid())}
+        with self._starting:
+            if self._stopping.is_set():
+                return None
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=os.environ | own)
+            self._running.add(process)
+            return process
 
     def _wait(self, task: Task, process: "subprocess.Popen[bytes]") -> bool:
         """Wait for the end, and tell whether the job was pruned."""
@@ -92,25 +119,31 @@ class Supervisor:
                     process.wait()
                     return True
 
-    def _record(self, running: JobRecord, folder: Path, returncode: int, pruned: bool) -> JobRecord:
+    def _record(self, running: JobRecord, folder: Path, returncode: int, pruned: bool, from_here: int) -> JobRecord:
+        """What became of a job, whose own output begins at the byte `from_here` of its log."""
         code = returncode if returncode >= 0 else 128 - returncode
-        finished = JobRecord(running.number, running.overrides, "finished", running.started, time.time(), code)
+        values = vars(running) | {"ended": time.time(), "exit_code": code}
+        finished = JobRecord(**values | {"status": "finished"})
         if code == 0 and is_finished(folder, finished):
             return finished
-        values = vars(finished)
         if self._stopping.is_set():
             return JobRecord(**values | {"status": "interrupted", "message": "the sweep was interrupted"})
         if pruned:
             return JobRecord(**values | {"status": "pruned"})
-        message = _reason(folder / LOG, code) if code else "ended before its result"
-        return JobRecord(**values | {"status": "failed", "exit_code": code or 1, "message": message})
+        lines = _last_lines(folder / LOG, from_here)
+        message = _reason(lines, code) if code else "ended before its result"
+        tail = "\n".join(map(visible, lines[-_LAST_LINES:]))
+        return JobRecord(**values | {"status": "failed", "exit_code": code or 1, "message": message, "log": tail})
 
 
-def _reason(log: Path, code: int) -> str:
-    """Why a job failed: the error that it printed last, or the signal that killed it."""
+def _last_lines(log: Path, from_here: int) -> list[str]:
     with log.open("rb") as file:
-        file.seek(max(file.seek(0, os.SEEK_END) - _END_OF_LOG, 0))
-        lines = file.read().decode(errors="replace").splitlines()
+        file.seek(max(file.seek(0, os.SEEK_END) - _END_OF_LOG, from_here))
+        return file.read().decode(errors="replace").splitlines()
+
+
+def _reason(lines: Sequence[str], code: int) -> str:
+    """Why a job failed: the error that it printed last, or the signal that killed it."""
     errors = [line.removeprefix(_ERROR) for line in lines if line.startswith(_ERROR)]
     if errors:
         return errors[-1]

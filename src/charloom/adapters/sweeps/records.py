@@ -1,7 +1,8 @@
 """What a sweep's folder says of each job: `<number>/job.json`, written by who supervises the job's process."""
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -31,7 +32,10 @@ class Task:
 
 @dataclass(frozen=True)
 class JobRecord:
-    """What became of a job. Times are in seconds since 1970; `exit_code` is as a shell has it, 128 + n for signal n."""
+    """What became of a job. Times are in seconds since 1970; `exit_code` is as a shell has it, 128 + n for signal n.
+
+    `log` has the last lines that a failed job printed.
+    """
 
     number: int
     overrides: tuple[str, ...]
@@ -40,6 +44,7 @@ class JobRecord:
     ended: float | None = None
     exit_code: int | None = None
     message: str = ""
+    log: str = ""
 
     def write(self, folder: Path) -> None:
         """Write the record into the job's folder."""
@@ -58,6 +63,15 @@ def records(sweep: Path) -> Iterator[tuple[Path, JobRecord]]:
     folders = (path.parent for path in sweep.glob(f"*/{_NAME}") if path.parent.name.isdecimal())
     for folder in sorted(folders, key=lambda folder: int(folder.name)):
         yield folder, read_record(folder)
+
+
+def shaping(overrides: Iterable[str]) -> tuple[str, ...]:
+    """The overrides that shape a job's result, in an order of their own: two jobs with the same have the same result.
+
+    >>> shaping(["tracking=off", "seed=1", "model=gru"])
+    ('model=gru', 'seed=1')
+    """
+    return tuple(sorted(text for text in overrides if not re.match(r"[+~]*(sweep|tracking|hydra)\b", text)))
 
 
 def is_finished(folder: Path, record: JobRecord) -> bool:

@@ -16,9 +16,12 @@ from typing import Any
 
 from charloom.adapters.configuration import Config
 from charloom.adapters.files import artifacts
+from charloom.adapters.sweeps.drawing import draw_best
+from charloom.adapters.sweeps.folder import command, find, held
 from charloom.adapters.sweeps.jobs import FIGURES, Job, configurations, table
 from charloom.adapters.sweeps.parent import PARENT, close_parent, open_parent
 from charloom.adapters.sweeps.records import JobRecord, is_finished, records
+from charloom.adapters.sweeps.terminal import failures
 from charloom.core.common.errors import CharloomError
 
 
@@ -31,30 +34,37 @@ class SweepError(CharloomError):
 
 
 @contextmanager
-def sweep(config: Config) -> Iterator[Path]:
+def sweep(config: Config, overrides: Sequence[str]) -> Iterator[Path]:
     """Open MLflow's run of a sweep, and write the summary at the sweep's end, however it ends.
 
-    `config` is what all its jobs have in common. Yields the folder for the jobs' folders. Raises SweepError where jobs
-    failed.
+    `config` is what all its jobs have in common, and `overrides` is the command line. Yields the folder for the jobs'
+    folders, which may hold those of a sweep that is taken up again. Raises SweepError where jobs failed.
     """
-    folder = Path(config.out)
-    parent = open_parent(config.tracking, f"sweep {folder.name}")
-    os.environ[PARENT] = parent or ""
-    status = "KILLED"
-    try:
-        yield folder
-        status = "FINISHED"
-    finally:
-        jobs = [_read_job(path, record) for path, record in records(folder)]
-        failed = [job for job in jobs if job.error]
-        if failed and status == "FINISHED":
-            status = "FAILED"
-        _write(folder, jobs)
-        close_parent(config.tracking, parent, jobs, status=status)
-        del os.environ[PARENT]
+    folder = find(config, overrides)
+    with held(folder, config, overrides):
+        parent = open_parent(config.tracking, f"sweep {folder.name}")
+        os.environ[PARENT] = parent or ""
+        status = "KILLED"
+        try:
+            yield folder
+            draw_best(folder, config)
+            status = "FINISHED"
+        finally:
+            found = list(records(folder))
+            jobs = [_read_job(path, record) for path, record in found]
+            failed = [job for job in jobs if job.error]
+            if failed and status == "FINISHED":
+                status = "FAILED"
+            _write(folder, jobs)
+            for line in failures([record for _, record in found]):
+                print(line, file=sys.stderr)
+            close_parent(config.tracking, parent, jobs, status=status)
+            del os.environ[PARENT]
+            if status != "FINISHED":
+                print(f"to run what has no result yet: {command(folder, overrides)}", file=sys.stderr)
     if failed:
-        listed = "; ".join(f"job {job.number} ({' '.join(job.overrides)}): {job.error}" for job in failed)
-        raise SweepError(f"{len(failed)} of {len(jobs)} jobs failed: {listed}", failed[0].exit_code)
+        first = f"job {failed[0].number} ({' '.join(failed[0].overrides)}): {failed[0].error}"
+        raise SweepError(f"{len(failed)} of {len(jobs)} jobs failed, the first: {first}", failed[0].exit_code)
 
 
 def _read_job(folder: Path, record: JobRecord) -> Job:
