@@ -19,7 +19,10 @@ from tests.project import Ended, Project, checkpoint_step
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-SMALL = ("preset=smoke", "model.hidden_size=8", "train.steps=60", "gradcheck.hidden_size=4", "gradcheck.workers=1")
+SMALL = (
+    *("preset=smoke", "model.hidden_size=8", "train.steps=60", "gradcheck.hidden_size=4", "gradcheck.workers=1"),
+    "sweep.plot=none",
+)
 
 
 @dataclass(frozen=True)
