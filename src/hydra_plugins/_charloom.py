@@ -1,8 +1,9 @@
-"""Where Hydra finds charloom's launchers: it takes plugins of the package `hydra_plugins` alone.
+"""Where Hydra finds charloom's launchers and sweepers: it takes plugins of the package `hydra_plugins` alone.
 
-The underscore keeps Hydra from importing this whenever it starts; a sweep registers the launchers itself.
+The underscore keeps Hydra from importing this whenever it starts; a sweep registers them itself.
 """
 
 from charloom.adapters.sweeps.launchers import LocalLauncher
+from charloom.adapters.sweeps.sweeper import OptunaSweeper
 
-__all__ = ["LocalLauncher"]
+__all__ = ["LocalLauncher", "OptunaSweeper"]

@@ -34,6 +34,7 @@ from charloom.adapters.configuration.multirun import (
 )
 from charloom.adapters.configuration.plain import require_no_secrets, require_plain_values
 from charloom.adapters.configuration.schema import KEYS, OPTIONS, SECTIONS, Config
+from charloom.adapters.configuration.search import SWEEPERS, read_search
 from charloom.adapters.configuration.sources import project_root, require_bounded
 from charloom.core.common.errors import CharloomError, ConfigError
 
@@ -56,6 +57,8 @@ def _register() -> None:
     Plugins.instance()  # stores Hydra's own options, so it comes first: `basic` is then ours
     for name, launcher in LAUNCHERS.items():
         ConfigStore.instance().store(f"{name}.yaml", launcher, group="hydra/launcher", provider="charloom")
+    for name, sweeper in SWEEPERS.items():
+        ConfigStore.instance().store(f"{name}.yaml", sweeper, group="hydra/sweeper", provider="charloom")
     OmegaConf.register_new_resolver("charloom.pid", os.getpid, replace=True)
 
 
@@ -148,6 +151,8 @@ def _compose(root: Path, overrides: Sequence[str], multirun: bool) -> tuple[Comp
         composed = compose("config", kept, return_hydra_config=True)
         for override in parser.parse_overrides(sweeper_overrides(composed) if multirun else []):
             is_kept(override)
+        if multirun and not problems and composed.hydra.runtime.choices["hydra/sweeper"] in SWEEPERS:
+            read_search(composed.hydra.sweeper, overrides)
         HydraConfig.instance().set_config(composed)
         return composed, problems
 

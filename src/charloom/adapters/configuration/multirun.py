@@ -11,7 +11,7 @@ from charloom.core.common.errors import ConfigError, EnvironmentFault
 
 _SUBDIR = "${hydra.job.num}"  # a job's folder, as in conf/config.yaml
 # The package and the extra that bring it, for launchers and sweepers that charloom knows and that need one.
-_EXTRAS = {"ray": ("ray", "cluster")}
+_EXTRAS = {"ray": ("ray", "cluster"), "optuna": ("optuna", "search")}
 
 
 def asks_for_multirun(overrides: Iterable[str]) -> bool:
@@ -35,7 +35,7 @@ def problems_of(override: Override, options: Mapping[str, Sequence[str]]) -> Ite
     if key == "out":
         must = "out must be one folder, in which each job of a sweep has its own"
         yield f"{must}, got {shown(override.input_line)}; leave all but one out"
-    if key in options and not isinstance(override.value(), Glob):
+    if key in options and override.is_discrete_sweep() and not isinstance(override.value(), Glob):
         for name in override.sweep_string_iterator():
             if name not in options[key]:
                 yield f"{key} must be one of {', '.join(options[key])}, got {name!r}"

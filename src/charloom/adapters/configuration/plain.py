@@ -14,7 +14,8 @@ from charloom.adapters.configuration.sources import files
 from charloom.core.common.errors import ConfigError
 
 _HYDRAS = {"hydra", "defaults", "<<"}  # with `<<`, what stands deeper would be at the top
-_HEADER = re.compile(r"\s*#\s*@(?!package +_global_\s*$)")
+_HEADER = re.compile(r"\s*#\s*(@.*?)\s*$")
+_SPACES = "search"  # the group whose files are search spaces
 # An address with a user name, a password or a query; after three slashes, as in sqlite:///, there is a path alone.
 _SECRET = re.compile(r"://[^/].*[@?]", re.DOTALL)
 _SECRET_KEY = re.compile("password|secret|token", re.IGNORECASE)
@@ -55,10 +56,11 @@ def require_plain_values(root: Path) -> None:
 
 def _problems(path: Path) -> Iterator[tuple[int, str]]:
     """What is refused in a file, each with its line from 0."""
+    package = "hydra.sweeper.params" if path.parent.name == _SPACES else "_global_"
     with path.open(encoding="utf-8") as file:
         for line, text in enumerate(file):
-            if _HEADER.match(text):
-                yield line, f"the only header may be '# @package _global_', got {text.strip()!r}"
+            if (header := _HEADER.match(text)) and header[1].split() != ["@package", package]:
+                yield line, f"the only header may be '# @package {package}', got {text.strip()!r}"
         file.seek(0)
         top = yaml.compose(file, yaml.SafeLoader)
     for node in _nodes(top):
@@ -67,7 +69,7 @@ def _problems(path: Path) -> Iterator[tuple[int, str]]:
             yield node.start_mark.line, f"a value must be written out, got an interpolation; {advice}"
         for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
             name = str(key.value)  # of a list or a mapping, which OmegaConf refuses as a key, whatever
-            if name in _HYDRAS or name.startswith("_"):
+            if name.partition(".")[0] in _HYDRAS or name.startswith("_"):
                 advice = "settings of Hydra's own belong to conf/config.yaml or the command line"
                 yield key.start_mark.line, f"a key must be one that params.yaml lists, got {name!r}; {advice}"
             if name == "uri" and isinstance(value, yaml.ScalarNode) and holds_secret(value.value):

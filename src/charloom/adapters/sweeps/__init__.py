@@ -2,8 +2,8 @@
 
 from charloom.adapters.sweeps.folder import own
 from charloom.adapters.sweeps.jobs import Job
-from charloom.adapters.sweeps.launchers import register
 from charloom.adapters.sweeps.parent import close_parent, open_parent, parent_run, record_failure
+from charloom.adapters.sweeps.plugins import register
 from charloom.adapters.sweeps.process import SWEEP
 from charloom.adapters.sweeps.sharing import run_once
 from charloom.adapters.sweeps.sweep import SweepError, sweep

@@ -2,20 +2,19 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 
-from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from charloom.adapters.configuration.launchers import PLUGINS
 from charloom.adapters.sweeps import folder
 from charloom.adapters.sweeps.process import Prunes, Supervisor
 from charloom.adapters.sweeps.records import JobRecord, Task
-from charloom.adapters.sweeps.terminal import JobProgress
+from charloom.adapters.sweeps.terminal import JobProgress, common
 
 
 class JobLauncher(Launcher):
@@ -32,15 +31,19 @@ class JobLauncher(Launcher):
         waiting = [task for task in tasks if not folder.is_done(task)]
         if len(waiting) < len(tasks):
             print(f"{len(tasks) - len(waiting)} of {len(tasks)} jobs have their results already", file=sys.stderr)
-        with JobProgress(tasks, folder.read(self.sweep)["objective"], done=len(tasks) - len(waiting)) as progress:
-            for record in self.run(waiting):
+        shared, objective = common(task.overrides for task in tasks), folder.read(self.sweep)["objective"]
+        with (
+            JobProgress(self.sweep, len(tasks), shared, objective, done=len(tasks) - len(waiting)) as progress,
+            closing(self.run(waiting)) as ended,
+        ):
+            for record in ended:
                 progress.tell(record)
         return [JobReturn(overrides=task.overrides, status=JobStatus.COMPLETED, _return_value=None) for task in tasks]
 
-    def run(self, tasks: Iterable[Task], prunes: Prunes | None = None) -> Iterator[JobRecord]:
+    def run(self, tasks: Iterable[Task], prunes: Prunes | None = None) -> Generator[JobRecord]:
         """Run tasks, taken from the iterable as there is room for them, and yield each one's record once it has ended.
 
-        A running job for which `prunes` becomes true is ended. When the generator is closed, or an exception passes
+        A running job for which `prunes` gives a reason is ended. When the generator is closed, or an exception passes
         through it, all jobs are ended.
         """
         raise NotImplementedError
@@ -53,7 +56,7 @@ class LocalLauncher(JobLauncher):
         """Run `n_jobs` at a time."""
         self.n_jobs = n_jobs
 
-    def run(self, tasks: Iterable[Task], prunes: Prunes | None = None) -> Iterator[JobRecord]:
+    def run(self, tasks: Iterable[Task], prunes: Prunes | None = None) -> Generator[JobRecord]:
         """Run tasks as processes, each supervised by a thread."""
         from joblib import Parallel, delayed, effective_n_jobs
 
@@ -67,10 +70,3 @@ class LocalLauncher(JobLauncher):
             yield from parallel(delayed(supervisor.run)(task) for task in tasks)
         finally:
             supervisor.stop()
-
-
-def register() -> None:
-    """Make the launchers known to Hydra, which finds their names and options in the configuration."""
-    for launcher in (LocalLauncher,):
-        launcher.__module__ = PLUGINS  # the name that Hydra knows a plugin by
-        Plugins.instance().register(launcher)

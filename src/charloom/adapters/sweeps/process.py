@@ -27,14 +27,14 @@ _SECONDS_BETWEEN_LOOKS = 0.2
 _END_OF_LOG = 16_384  # bytes that are searched for the reason of a failure
 _LAST_LINES = 20  # of the log, in the record of a job that failed
 
-Prunes = Callable[[Task], bool]
+Prunes = Callable[[Task], str]  # why a running job is to end; empty where it goes on
 
 
 class Supervisor:
     """Runs jobs, each as a process, from any number of threads."""
 
     def __init__(self, cores: int, prunes: Prunes | None = None) -> None:
-        """Give each job `cores` cores. A running job for which `prunes` becomes true is ended, recorded as pruned."""
+        """Give each job `cores` cores. A running job for which `prunes` gives a reason is ended, recorded as pruned."""
         self._cores, self._prunes = cores, prunes
         self._running: set[subprocess.Popen[bytes]] = set()
         self._starting = threading.Lock()
@@ -51,7 +51,7 @@ class Supervisor:
             )
             if not (process := self._start(task, log)):
                 return JobRecord(**vars(running) | {"status": "interrupted"})
-            pruned = False
+            pruned = ""
             try:
                 running.write(task.folder)
                 pruned = self._wait(task, process)
@@ -104,22 +104,22 @@ class Supervisor:
             self._running.add(process)
             return process
 
-    def _wait(self, task: Task, process: "subprocess.Popen[bytes]") -> bool:
-        """Wait for the end, and tell whether the job was pruned."""
+    def _wait(self, task: Task, process: "subprocess.Popen[bytes]") -> str:
+        """Wait for the end, and tell why the job was pruned; empty where it was not."""
         if self._prunes is None:
             process.wait()
-            return False
+            return ""
         while True:
             try:
                 process.wait(_SECONDS_BETWEEN_LOOKS)
-                return False
+                return ""
             except subprocess.TimeoutExpired:
-                if self._prunes(task):
+                if reason := self._prunes(task):
                     process.terminate()
                     process.wait()
-                    return True
+                    return reason
 
-    def _record(self, running: JobRecord, folder: Path, returncode: int, pruned: bool, from_here: int) -> JobRecord:
+    def _record(self, running: JobRecord, folder: Path, returncode: int, pruned: str, from_here: int) -> JobRecord:
         """What became of a job, whose own output begins at the byte `from_here` of its log."""
         code = returncode if returncode >= 0 else 128 - returncode
         values = vars(running) | {"ended": time.time(), "exit_code": code}
@@ -129,7 +129,7 @@ class Supervisor:
         if self._stopping.is_set():
             return JobRecord(**values | {"status": "interrupted", "message": "the sweep was interrupted"})
         if pruned:
-            return JobRecord(**values | {"status": "pruned"})
+            return JobRecord(**values | {"status": "pruned", "message": pruned})
         lines = _last_lines(folder / LOG, from_here)
         message = _reason(lines, code) if code else "ended before its result"
         tail = "\n".join(map(visible, lines[-_LAST_LINES:]))

@@ -68,6 +68,8 @@ def sweep(config: Config, overrides: Sequence[str]) -> Iterator[Path]:
 
 
 def _read_job(folder: Path, record: JobRecord) -> Job:
+    if record.status == "pruned":
+        return Job(record.number, list(record.overrides), {})
     if not is_finished(folder, record):
         message = record.message or "ended before its result"
         return Job(record.number, list(record.overrides), {}, message, record.exit_code or 1)
