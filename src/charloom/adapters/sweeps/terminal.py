@@ -21,7 +21,7 @@ class JobProgress:
     """A context in which jobs end: a line for each, above a bar where standard error is a terminal."""
 
     def __init__(self, sweep: Path, jobs: int, common: Container[str], objective: str, *, done: int = 0) -> None:
-        """Of the jobs, so many are done already. A line has the `objective`, and the overrides that are not `common`."""
+        """Of the `jobs`, so many are done. A line has the `objective` and the overrides that are not `common`."""
         self._objective = Objective.named(objective)
         self._sweep, self._common = sweep, common
         self._told = False
