@@ -35,6 +35,7 @@ def main(arguments: list[str]) -> None:
     started = time.perf_counter()
     command = [sys.executable, "-m", "charloom.serve", "--no-browser", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        processes: list[psutil.Process] = []
         try:
             assert server.stdout is not None
             page = server.stdout.readline().strip()
@@ -53,8 +54,8 @@ def main(arguments: list[str]) -> None:
             ending = time.perf_counter()
             server.wait()
             print(f"ended {time.perf_counter() - ending:.2f} s after SIGTERM, exit code {server.returncode}")
-    alive = [process for process in processes if process.is_running()]
-    print(f"{len(alive)} of its processes are left")
+            _, alive = psutil.wait_procs(processes, timeout=1)
+            print(f"{len(alive)} of its processes are left")
 
 
 def measure(port: int) -> None:

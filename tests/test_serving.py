@@ -239,7 +239,15 @@ def test_ctrl_c_ends_the_server_and_every_process_of_it(served: Project) -> None
         process.send_signal(signal.SIGINT)
         ended = end(process)
         assert (ended.code, ended.errors) == (130, "")
-        assert not any(child.is_running() for child in children)
+        _, alive = psutil.wait_procs(children, timeout=2)
+        assert alive == []
+
+
+def test_the_server_ends_with_an_error_when_mlflows_server_ends(served: Project) -> None:
+    with start(served) as (process, _):
+        for child in psutil.Process(process.pid).children():
+            child.kill()
+        end(process).assert_one_error(5, "MLflow's server has ended (no output); start it again")
 
 
 def test_a_model_that_is_not_there_is_said_in_one_line(served: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,10 @@ import sys
 import webbrowser
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import IO
 
+from charloom.adapters.process import signals
 from charloom.core.common.errors import EnvironmentFault
 
 LOOPBACK = "127.0.0.1"
@@ -21,12 +23,16 @@ _SECONDS_TO_END = 1.0
 def started(
     arguments: Sequence[str], variables: Mapping[str, str], log: IO[bytes]
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Python with these arguments and environment variables, ended with the block, and whatever it has started."""
+    """Python with these arguments and environment variables, ended with the block, and whatever it has started.
+
+    It is sent SIGTERM where this process is killed, too, on Linux.
+    """
     server = subprocess.Popen(
         [sys.executable, *arguments],
         env={**os.environ, **variables},
         stdout=log,
         stderr=log,
+        preexec_fn=partial(signals.end_with_parent, signal.SIGTERM),
         start_new_session=True,  # so that Ctrl-C reaches this process alone, which then ends the whole group
     )
     try:

@@ -63,8 +63,8 @@ def serve(served: Served, mlflow_model: Path, folder: Path, *, host: str, port: 
     blas_threads(1)  # for good: threads that write at once would each restore what another has set
     try:
         socket.create_server((host, 0)).close()
-    except OSError as error:
-        raise EnvironmentFault(f"--host must be an address of this machine, got {host} ({error.strerror})") from None
+    except OSError:
+        raise EnvironmentFault(f"--host must be an address of this machine, got {host}; 0.0.0.0 is every one") from None
     port = servers.free_port(port, _FIRST_PORT, host)
     api_port = servers.free_port(None, port + 1)
     api = f"http://{servers.LOOPBACK}:{api_port}"

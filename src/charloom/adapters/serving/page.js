@@ -2,6 +2,7 @@
 "use strict";
 
 const OPTIONS = ["length", "temperature", "top_k", "top_p", "seed"];
+const NO_ANSWER = "The server does not answer; is it running?";
 const byId = (id) => document.getElementById(id);
 let known = new Set(); // the model's characters
 let running = null; // the AbortController of the text that is being written
@@ -49,7 +50,7 @@ async function write() {
     if (running !== mine) return;
     if (!mine.signal.aborted) {
       ending = "";
-      byId("problem").textContent = error instanceof TypeError ? "The server does not answer; is it running?" : error.message;
+      byId("problem").textContent = error instanceof TypeError ? NO_ANSWER : error.message;
     }
   }
   running = null;
@@ -111,4 +112,4 @@ async function main() {
   show();
 }
 
-main();
+main().catch(() => (byId("problem").textContent = NO_ANSWER));
