@@ -148,10 +148,10 @@ def set_parameters(config: Config, inp: Path) -> None:
         seal(inp)  # the next stage reads it
 
 
-def record(config: Config, inp: Path, **parent: str | None) -> tracking.Recorded:
+def record(config: Config, inp: Path, parent: Path | None = None) -> tracking.Recorded:
     """Record a result, as one that was made with these parameters, in MLflow, where tracking is on."""
     set_parameters(config, inp)
-    recorded = tracking.record(config.tracking, inp, tracking.hash_result(inp), **parent)
+    recorded = tracking.record(config.tracking, inp, tracking.hash_result(inp), parent=parent)
     assert recorded is not None
     return recorded
 

@@ -9,6 +9,8 @@ import pytest
 
 from charloom.adapters import sweeps
 from charloom.adapters.files import artifacts
+from charloom.adapters.tracking import Journal, follower
+from charloom.adapters.tracking.addresses import Target
 from charloom.core.common.records import Sample
 from tests.explored import make_model, make_page
 from tests.project import Project
@@ -37,9 +39,11 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
         artifacts.EXPLORER.write_bytes(inp / "plot", make_page(make_model("gru")))
         artifacts.seal("plot", inp / "plot")
         config = make_config()
-        parent = sweeps.open_parent(config.tracking, "a sweep")
-        record(config, inp, parent=parent)
-        sweeps.close_parent(config.tracking, parent, [sweeps.Job(0, ["seed=1"], {"nats_per_char": 1.5})])
+        above = Journal(root / "a sweep/tracking")
+        above.start(Target.named(config.tracking), "a sweep")
+        record(config, inp, parent=above.folder)
+        sweeps.note_jobs(above, [sweeps.Job(0, ["seed=1"], {"nats_per_char": 1.5})])
+        above.end("FINISHED")
         recorded = record(config, inp)
         hostile = _record_hostile(inp)
         (failed,) = Project(root).runs("attributes.status = 'FAILED'")
@@ -58,7 +62,10 @@ def _record_hostile(inp: Path) -> str:
     artifacts.SAMPLES.write(inp / "train", [Sample(1, 1.0, _MARKUP)])
     artifacts.TEXT.write_bytes(inp / "synthesize", _MARKUP.encode())
     recorded = record(config, inp)
-    sweeps.record_failure(config, f"there is no file {_MARKUP}\n# {_MARKUP}")
+    failed = Journal(inp.parent / "a sweep/1/tracking")
+    failed.start(Target.named(config.tracking), "failed", parent=inp.parent / "a sweep/tracking")
+    failed.end("FAILED", f"there is no file {_MARKUP}\n# {_MARKUP}")
+    follower.sync(inp.parent / "a sweep")
     return recorded.run_id
 
 

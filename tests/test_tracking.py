@@ -15,7 +15,10 @@ import pytest
 from charloom.adapters import sweeps, tracking, ui
 from charloom.adapters.configuration import Config, TrackingConfig, flatten
 from charloom.adapters.process import kernels
+from charloom.adapters.tracking import Journal, follower, store
+from charloom.adapters.tracking.addresses import Target
 from charloom.adapters.tracking.payload import read_payload
+from charloom.adapters.tracking.sending import Sent
 from charloom.core.common.errors import EnvironmentFault, StateError
 from charloom.stages import track
 from tests.project import Project
@@ -140,18 +143,15 @@ def test_a_file_that_is_not_whole_is_a_state_error_and_leaves_no_run(workspace: 
 def test_what_a_kill_left_half_way_is_replaced_by_one_finished_run(workspace: Path, result: Path, status: str) -> None:
     config = make_config()
     fingerprint = tracking.hash_result(result).result
-    parent = sweeps.open_parent(config.tracking, "makes the experiment")
-    client = Project(workspace).mlflow_client()
-    experiment = client.get_experiment_by_name("charloom")
-    assert experiment is not None
-    zombie = client.create_run(experiment.experiment_id, tags={"charloom.result": fingerprint})
+    with store.opened(config.tracking, "") as opened:
+        client, experiment_id = opened.client, opened.experiment_id
+    zombie = client.create_run(experiment_id, tags={"charloom.result": fingerprint})
     if status != "RUNNING":
         client.set_terminated(zombie.info.run_id, status)
     recorded = record(config, result)
     (run,) = Project(workspace).runs(f"tags.`charloom.result` = '{fingerprint}'")
     assert run.info.run_id == recorded.run_id != zombie.info.run_id
     _assert_holds(client, recorded.run_id, config, result)
-    sweeps.close_parent(config.tracking, parent, [])
 
 
 @pytest.mark.parametrize(("raised", "status"), [(OSError("no space left"), "FAILED"), (KeyboardInterrupt(), "KILLED")])
@@ -200,28 +200,32 @@ def test_four_processes_can_record_into_a_database_that_is_not_there_yet(workspa
 def test_a_sweep_is_a_parent_with_its_runs_and_its_table(workspace: Path, result: Path) -> None:
     config, other = make_config(), make_config(learning_rate=0.05)
     alone = record(config, result)
-    parent = sweeps.open_parent(config.tracking, "optimizer.learning_rate=0.1,0.05,1e9")
-    assert parent is not None
-    client = Project(workspace).mlflow_client()
-    assert client.get_run(parent).info.status == "RUNNING"
-    children = [record(each, result, parent=parent) for each in (other, config)]
+    above = workspace / "a sweep/tracking"
+    journal = Journal(above)
+    journal.start(Target.named(config.tracking), "sweep a sweep")
+    children = [record(each, result, parent=above) for each in (other, config)]
     assert all(child.new for child in children)  # the second is recorded elsewhere, and still belongs in this sweep
     assert children[1].run_id != alone.run_id
-    assert not record(config, result, parent=parent).new
-    message = "a parameter is no longer finite at step 7; lower optimizer.learning_rate"
-    sweeps.record_failure(make_config(learning_rate=1e9), message, parent=parent)
+    assert not record(config, result, parent=above).new
+    sent = Sent.read(above)
+    assert sent is not None
+    client = Project(workspace).mlflow_client()
+    parent = str(sent.run_id)
+    assert client.get_run(parent).info.status == "RUNNING"
 
-    sweeps.close_parent(
-        config.tracking,
-        parent,
-        [
-            sweeps.Job(0, ["optimizer.learning_rate=0.1"], {"nats_per_char": 1.5}),
-            sweeps.Job(1, ["optimizer.learning_rate=0.05"], {"nats_per_char": 37.5e-12}),
-            sweeps.Job(2, ["optimizer.learning_rate=1e9"], {}, message, 4),
-            sweeps.Job(3, ["optimizer.learning_rate=1e8"], {"nats_per_char": float("nan")}),
-        ],
-        status="FAILED",
-    )
+    message = "a parameter is no longer finite at step 7; lower optimizer.learning_rate"
+    failed = Journal(workspace / "a sweep/2/tracking")
+    failed.start(Target.named(config.tracking), "rnn 100", parameters={"optimizer.learning_rate": "1e9"}, parent=above)
+    failed.end("FAILED", message)
+    jobs = [
+        sweeps.Job(0, ["optimizer.learning_rate=0.1"], {"nats_per_char": 1.5}),
+        sweeps.Job(1, ["optimizer.learning_rate=0.05"], {"nats_per_char": 37.5e-12}),
+        sweeps.Job(2, ["optimizer.learning_rate=1e9"], {}, message, 4),
+        sweeps.Job(3, ["optimizer.learning_rate=1e8"], {"nats_per_char": float("nan")}),
+    ]
+    sweeps.note_jobs(journal, jobs)
+    journal.end("FAILED", "1 of 4 jobs failed")
+    follower.sync(workspace / "a sweep")
     run = client.get_run(parent)
     assert run.info.status == "FAILED"
     assert run.data.metrics == {"best/nats_per_char": 37.5e-12, "best/seeds": 1}
@@ -235,7 +239,7 @@ def test_a_sweep_is_a_parent_with_its_runs_and_its_table(workspace: Path, result
     assert {run.info.run_id for run in under} == {*(child.run_id for child in children), failure.info.run_id}
     assert failure.info.status == "FAILED"
     assert failure.data.tags["charloom.error"] == message
-    assert failure.data.params["optimizer.learning_rate"] == "1000000000.0"
+    assert failure.data.params["optimizer.learning_rate"] == "1e9"
 
 
 def test_off_sends_nothing_but_still_writes_the_fingerprint(
@@ -247,9 +251,10 @@ def test_off_sends_nothing_but_still_writes_the_fingerprint(
     written = json.loads((workspace / "track/result.json").read_text())
     whole = tracking.hash_result(result)
     assert written == {"result": whole.result, "files": whole.files}
-    assert sweeps.open_parent(config.tracking, "sweep") is None
-    sweeps.record_failure(config, "message")
-    sweeps.close_parent(config.tracking, None, [])
+    with tracking.live_run(config) as journal, tracking.live_sweep(config.tracking, workspace) as above:
+        assert journal is None
+        assert above is None
+    sweeps.note_jobs(None, [])
     assert sorted(path.name for path in workspace.iterdir()) == ["artifacts", "conf", "params.yaml", "track"]
 
 

@@ -17,18 +17,11 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 
-from charloom.adapters import sweeps
+from charloom.adapters import sweeps, tracking
 from charloom.adapters.arguments import Parser
 from charloom.adapters.command import environment_fault, exit_code
 from charloom.adapters.configuration import Config, load, override, project_root, usage
-from charloom.adapters.configuration.composition import (
-    Composed,
-    as_typed,
-    as_yaml,
-    from_composed,
-    one_line_errors,
-    unchecked,
-)
+from charloom.adapters.configuration.composition import Composed, as_typed, as_yaml, from_composed, one_line_errors
 from charloom.adapters.configuration.multirun import asks_for_multirun
 from charloom.adapters.files.artifacts import STAGES
 from charloom.adapters.process import kernels
@@ -77,10 +70,7 @@ def _single(composed: Composed, failures: list[CharloomError]) -> None:
     try:
         run_stages(from_composed(composed, default_out=folder))
     except (CharloomError, OSError, MemoryError) as error:
-        failure = error if isinstance(error, CharloomError) else environment_fault(error)
-        failures.append(failure)
-        if os.environ.get(sweeps.SWEEP) and (config := unchecked(composed, default_out=folder)) is not None:
-            sweeps.record_failure(config, str(failure), parent=sweeps.parent_run())
+        failures.append(error if isinstance(error, CharloomError) else environment_fault(error))
 
 
 def _more() -> str:
@@ -95,19 +85,20 @@ def run_stages(config: Config) -> None:
     # Here, for help, completion and a sweep to do without: to import matplotlib takes a second.
     from charloom.stages import baseline, evaluate, gradcheck, prepare, synthesize, track, train
 
-    folder = Path(config.out)
-    in_sweep = bool(os.environ.get(sweeps.SWEEP))
-    for stage in (prepare, baseline, gradcheck):
-        name = stage.__name__.rpartition(".")[2]
-        sweeps.run_once(name, config, partial(stage.run, config, folder, folder / name))
-    sweeps.run_once("train", config, partial(train.run, config, folder, folder / "train", waits=in_sweep))
-    synthesize.run(config, folder, folder / "synthesize")
-    evaluate.run(config, folder, folder / "evaluate")
-    if not in_sweep or config.sweep.plot == "all":
-        from charloom.stages import plot
+    folder, in_sweep = Path(config.out), bool(os.environ.get(tracking.SWEEP))
+    with tracking.live_run(config) as journal:
+        for stage in (prepare, baseline, gradcheck):
+            name = stage.__name__.rpartition(".")[2]
+            sweeps.run_once(name, config, partial(stage.run, config, folder, folder / name))
+        training = partial(train.run, config, folder, folder / "train", journal, waits=in_sweep)
+        sweeps.run_once("train", config, training)
+        synthesize.run(config, folder, folder / "synthesize")
+        evaluate.run(config, folder, folder / "evaluate")
+        if not in_sweep or config.sweep.plot == "all":
+            from charloom.stages import plot
 
-        plot.run(config, folder, folder / "plot")
-    track.run(config, folder, folder / "track", sweeps.parent_run())
+            plot.run(config, folder, folder / "plot")
+        track.run(config, folder, folder / "track", journal)
     print(summary(folder))
 
 

@@ -14,7 +14,8 @@ from charloom.adapters.command import exit_code
 from charloom.adapters.configuration import TrackingConfig, load
 from charloom.adapters.process import servers
 from charloom.adapters.process.signals import Interrupted
-from charloom.adapters.tracking.store import Address, opened
+from charloom.adapters.tracking.addresses import Address
+from charloom.adapters.tracking.store import opened
 from charloom.core.common.errors import ConfigError, EnvironmentFault
 
 # What the list of runs shows, under the name by which the page finds it among the experiment's tags.

@@ -16,6 +16,7 @@ from charloom.adapters.files.corpus import Corpus
 from charloom.adapters.files.work_folder import Row, WorkFolder
 from charloom.adapters.process import signals
 from charloom.adapters.progress import Progress
+from charloom.adapters.tracking import Journal
 from charloom.core.common.errors import StateError
 from charloom.core.common.records import HistoryRow, Sample, TrainingMetrics, TrainingWarning
 from charloom.core.network import evaluate, sample
@@ -29,15 +30,23 @@ _VALIDATION, _INSPECTION = "validation_nats_per_char", "inspection"
 class Recorder:
     """Validates, samples, logs and saves a training at the steps that the configuration names, and tells when it ends.
 
-    Rows and checkpoints go to the work folder. `rng` draws the samples; its state is part of a checkpoint.
+    Rows and checkpoints go to the work folder, rows to the `journal` too. `rng` draws the samples; its state is part of
+    a checkpoint.
     """
 
     def __init__(
-        self, config: Config, training: Training, text: Corpus, work: WorkFolder, *, rng: np.random.Generator
+        self,
+        config: Config,
+        training: Training,
+        text: Corpus,
+        work: WorkFolder,
+        journal: Journal | None,
+        *,
+        rng: np.random.Generator,
     ) -> None:
         """A recorder of `training`, which may go on from a checkpoint: see `resume`."""
         self._config, self._options, self._rng = config, config.train, rng
-        self._training, self._text, self._work = training, text, work
+        self._training, self._text, self._work, self._journal = training, text, work, journal
         self._found = Row()  # of the step that is being recorded
         self._told = 0  # warnings
         most = snapshot_limit(training.network.parameters.vector.size)
@@ -51,6 +60,8 @@ class Recorder:
             self._rng.bit_generator.state = saved.values["sample_rng"]
             self._found = saved.values.get("found", {})
             self._told = len(self._training.diagnostics.warnings)
+            for row in self._work.history:
+                self._note(row)
             print(f"going on from step {self._training.step:,} ({self._work.path})", file=sys.stderr)
 
     @property
@@ -85,6 +96,7 @@ class Recorder:
         row = {"step": step, "epoch": training.epoch, **losses, **found}
         if _INSPECTION in row or self._is_logged(row, last):
             self._work.append(row)
+            self._note(row)
         self._found = {}
         # Until it is known what comes of a high loss, the checkpoints from before it are kept.
         if last or (step % options.checkpoint_every == 0 and not training.diagnostics.suspect):
@@ -112,11 +124,7 @@ class Recorder:
         snapshots.save(
             artifacts.SNAPSHOTS.path(out), training.network.sizes, steps, map(self._work.load_snapshot, steps)
         )
-        history = [
-            HistoryRow(row["step"], row["epoch"], row["loss"], row["smooth_loss"], row.get(_VALIDATION))
-            for row in rows
-            if self._is_logged(row, row is rows[-1])
-        ]
+        history = [_history_row(row) for row in rows if self._is_logged(row, row is rows[-1])]
         artifacts.HISTORY.write(out, history)
         samples = [Sample(row["step"], row["smooth_loss"], row["sample"]) for row in rows if "sample" in row]
         artifacts.SAMPLES.write(out, samples)
@@ -140,6 +148,12 @@ class Recorder:
             initial_sha256=initial_sha256,
         )
         artifacts.METRICS.write(out, metrics)
+
+    def _note(self, row: Row) -> None:
+        """Enter a row in the journal, if it is one of the history."""
+        last = self.stopped is not None and row is self._work.history[-1]
+        if self._journal and self._is_logged(row, last):
+            self._journal.row(_history_row(row))
 
     def _is_logged(self, row: Row, last: bool) -> bool:
         """Whether a row is one of the history, not there for its inspection alone."""
@@ -202,6 +216,10 @@ class Recorder:
             text = self._text.vocabulary.decode(int(ids[0]) for ids in islice(drawn, length))
         self._rng = rng
         return text
+
+
+def _history_row(row: Row) -> HistoryRow:
+    return HistoryRow(row["step"], row["epoch"], row["loss"], row["smooth_loss"], row.get(_VALIDATION))
 
 
 def _count_unseen(text: Corpus) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from charloom.adapters import command, trainings
+from charloom.adapters import command, tracking, trainings
 from charloom.adapters.configuration import Config, advice, project_root
 from charloom.adapters.files import archive, artifacts, corpus, models, parameters
 from charloom.adapters.files.formats import hash_file
@@ -23,11 +23,12 @@ from charloom.core.training import Training
 from charloom.stages.recorder import Recorder
 
 
-def run(config: Config, inp: Path, out: Path, *, waits: bool = False) -> None:
+def run(config: Config, inp: Path, out: Path, journal: tracking.Journal | None = None, *, waits: bool = False) -> None:
     """Write the last and the best model (the same without validations), the history, samples, warnings and metrics.
 
     Goes on from the last checkpoint of the same training, if there is one. Another process that trains the same is
     waited for if `waits`, and an EnvironmentFault if not. Raises Interrupted, with a checkpoint kept, after a signal.
+    Where the training is part of a run, `journal` is the run's.
     """
     text = corpus.load(inp)
     initial, initial_sha256 = _initial(config)
@@ -44,9 +45,11 @@ def run(config: Config, inp: Path, out: Path, *, waits: bool = False) -> None:
         blas_threads(config.train.threads),
         np.errstate(all="ignore"),  # what is not finite is found, and said once
         WorkFolder(project_root(), fingerprint(config, text, initial_sha256), waits=waits) as work,
+        tracking.live_training(config, work.path.name, out, journal) as journal,
         command.started(training.pool),
     ):
-        recorder = Recorder(config, training, text, work, rng=np.random.default_rng(trainings.seeds(config).samples))
+        rng = np.random.default_rng(trainings.seeds(config).samples)
+        recorder = Recorder(config, training, text, work, journal, rng=rng)
         recorder.resume()
         try:
             _train(training, recorder, config.train.steps)

@@ -2,22 +2,9 @@
 
 from charloom.adapters.sweeps.folder import own
 from charloom.adapters.sweeps.jobs import Job
-from charloom.adapters.sweeps.parent import close_parent, open_parent, parent_run, record_failure
+from charloom.adapters.sweeps.parent import note_jobs
 from charloom.adapters.sweeps.plugins import register
-from charloom.adapters.sweeps.process import SWEEP
 from charloom.adapters.sweeps.sharing import run_once
 from charloom.adapters.sweeps.sweep import SweepError, sweep
 
-__all__ = [
-    "SWEEP",
-    "Job",
-    "SweepError",
-    "close_parent",
-    "open_parent",
-    "own",
-    "parent_run",
-    "record_failure",
-    "register",
-    "run_once",
-    "sweep",
-]
+__all__ = ["Job", "SweepError", "note_jobs", "own", "register", "run_once", "sweep"]

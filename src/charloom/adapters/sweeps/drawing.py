@@ -11,8 +11,8 @@ from pathlib import Path
 from charloom.adapters.configuration import Config, override
 from charloom.adapters.files import artifacts
 from charloom.adapters.sweeps.objectives import Objective
-from charloom.adapters.sweeps.process import SWEEP
 from charloom.adapters.sweeps.records import LOG, JobRecord, is_finished, records
+from charloom.adapters.tracking import SWEEP
 
 
 def draw_best(sweep: Path, config: Config) -> None:

@@ -17,10 +17,11 @@ from typing import BinaryIO
 
 from charloom.adapters.configuration import override
 from charloom.adapters.sweeps.records import LOG, JobRecord, Task, is_finished
+from charloom.adapters.tracking import SWEEP, close_job
 from charloom.core.common.formatting import in_one_line, visible
 
-SWEEP = "CHARLOOM_SWEEP"  # in a job's environment, the folder of its sweep
 CORES = "CHARLOOM_CORES"  # in a job's environment, how many of the machine's cores are for it
+_ENDS = {"finished": "FINISHED", "failed": "FAILED", "pruned": "KILLED", "interrupted": "KILLED"}  # in MLflow
 _ERROR = "charloom: error: "
 _SECONDS_TO_END = 30.0  # after SIGTERM, for a checkpoint
 _SECONDS_BETWEEN_LOOKS = 0.2
@@ -62,6 +63,7 @@ class Supervisor:
                 self._running.discard(process)
                 record = self._record(running, task.folder, process.returncode, pruned, from_here)
                 record.write(task.folder)
+                close_job(task.sweep, task.folder, task.overrides, _ENDS[record.status], record.message)
         return record
 
     def stop(self) -> None:

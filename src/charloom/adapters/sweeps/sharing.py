@@ -13,7 +13,7 @@ from pathlib import Path
 from charloom.adapters.configuration import Config
 from charloom.adapters.files.formats import CHECKSUMS, hash_file, to_json
 from charloom.adapters.files.shared import make_once
-from charloom.adapters.sweeps.process import SWEEP
+from charloom.adapters.tracking import SWEEP
 
 _SHARED = "shared"  # the folder in the sweep's
 _READ = ("prepare",)  # the one stage whose files the later of the shared ones read

@@ -7,7 +7,6 @@ goes on. Knows nothing about how a job is run.
 """
 
 import csv
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,9 +18,10 @@ from charloom.adapters.files import artifacts
 from charloom.adapters.sweeps.drawing import draw_best
 from charloom.adapters.sweeps.folder import command, find, held
 from charloom.adapters.sweeps.jobs import FIGURES, Job, configurations, table
-from charloom.adapters.sweeps.parent import PARENT, close_parent, open_parent
+from charloom.adapters.sweeps.parent import note_jobs
 from charloom.adapters.sweeps.records import JobRecord, is_finished, records
 from charloom.adapters.sweeps.terminal import failures
+from charloom.adapters.tracking import live_sweep
 from charloom.core.common.errors import CharloomError
 
 
@@ -42,29 +42,26 @@ def sweep(config: Config, overrides: Sequence[str]) -> Iterator[Path]:
     """
     folder = find(config, overrides)
     with held(folder, config, overrides):
-        parent = open_parent(config.tracking, f"sweep {folder.name}")
-        os.environ[PARENT] = parent or ""
-        status = "KILLED"
         try:
-            yield folder
-            draw_best(folder, config)
-            status = "FINISHED"
-        finally:
-            found = list(records(folder))
-            jobs = [_read_job(path, record) for path, record in found]
-            failed = [job for job in jobs if job.error]
-            if failed and status == "FINISHED":
-                status = "FAILED"
-            _write(folder, jobs)
-            for line in failures([record for _, record in found]):
-                print(line, file=sys.stderr)
-            close_parent(config.tracking, parent, jobs, status=status)
-            del os.environ[PARENT]
-            if status != "FINISHED":
-                print(f"to run what has no result yet: {command(folder, overrides)}", file=sys.stderr)
-    if failed:
-        first = f"job {failed[0].number} ({' '.join(failed[0].overrides)}): {failed[0].error}"
-        raise SweepError(f"{len(failed)} of {len(jobs)} jobs failed, the first: {first}", failed[0].exit_code)
+            with live_sweep(config.tracking, folder) as journal:
+                try:
+                    yield folder
+                    draw_best(folder, config)
+                finally:
+                    found = list(records(folder))
+                    jobs = [_read_job(path, record) for path, record in found]
+                    _write(folder, jobs)
+                    for line in failures([record for _, record in found]):
+                        print(line, file=sys.stderr)
+                    note_jobs(journal, jobs)
+                if failed := [job for job in jobs if job.error]:
+                    first = f"job {failed[0].number} ({' '.join(failed[0].overrides)}): {failed[0].error}"
+                    raise SweepError(
+                        f"{len(failed)} of {len(jobs)} jobs failed, the first: {first}", failed[0].exit_code
+                    )
+        except BaseException:
+            print(f"to run what has no result yet: {command(folder, overrides)}", file=sys.stderr)
+            raise
 
 
 def _read_job(folder: Path, record: JobRecord) -> Job:

@@ -1,11 +1,27 @@
-"""Results as runs in MLflow: one run for each result, found again by the hashes of its files.
+"""Runs in MLflow: a journal beside the results is the truth, and a process of its own sends it, now or later.
 
 MLflow is imported where it is used, because that takes a second and a half. A tracking server that is down costs
 seconds and an error of one line, never a result.
 """
 
 from charloom.adapters.tracking.fingerprint import hash_result, verify
+from charloom.adapters.tracking.journal import FOLDER, Journal
+from charloom.adapters.tracking.live import SWEEP, close_job, live_result, live_run, live_sweep, live_training
 from charloom.adapters.tracking.registry import register
 from charloom.adapters.tracking.runs import Recorded, record
 
-__all__ = ["Recorded", "hash_result", "record", "register", "verify"]
+__all__ = [
+    "FOLDER",
+    "SWEEP",
+    "Journal",
+    "Recorded",
+    "close_job",
+    "hash_result",
+    "live_result",
+    "live_run",
+    "live_sweep",
+    "live_training",
+    "record",
+    "register",
+    "verify",
+]

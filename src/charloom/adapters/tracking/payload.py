@@ -2,15 +2,15 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from charloom.adapters.configuration import Parameters, flatten, from_recorded
 from charloom.adapters.files import artifacts, parameters
 from charloom.adapters.process import kernels
-from charloom.core.common.quality_records import TextQuality
-from charloom.core.common.records import ErrorRow, HistoryRow, Inspection, Result, Summary
+from charloom.core.common.records import ErrorRow, Inspection, Result, Summary
 
 RESULT_TAG = "charloom.result"
 NOTE_TAG = "mlflow.note.content"  # what MLflow's page of a run shows as the description, in Markdown
@@ -31,7 +31,7 @@ The whole story is among the artifacts, in {artifacts.REPORT.name}."""
 
 @dataclass(frozen=True)
 class Payload:
-    """All that is sent of a result, read before anything is sent."""
+    """All that is sent of a result besides the curves of its training, read before anything is sent."""
 
     name: str
     tags: dict[str, str]
@@ -83,7 +83,7 @@ def read_payload(inp: Path, result: Result) -> Payload:
         name=f"{model_name(made_with)}, {smooth}",
         tags=tags,
         parameters=parameter_texts(made_with),
-        metrics=[*metrics, *_curves(history, made_with.train.seq_length), *_inside(artifacts.INSPECTIONS.read(inp))],
+        metrics=[*metrics, *_inside(artifacts.INSPECTIONS.read(inp))],
         error_rows=[_error_row(row) for row in artifacts.ERROR_TABLE.read(inp)],
         samples={f"samples/step-{sample.step:08d}.txt": sample.text for sample in artifacts.SAMPLES.read(inp)},
         artifacts=[(inp / name, str(Path(name).parent)) for name in result.files if name not in _NOT_SENT],
@@ -114,15 +114,15 @@ def as_text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _curves(history: list[HistoryRow], seq_length: int) -> Iterator[tuple[str, float, int]]:
-    """The losses of the history as metrics, and the same in bits per character."""
-    for row in history:
-        yield "loss", row.loss, row.step
-        yield "smooth_loss", row.smooth_loss, row.step
-        yield "bits_per_char", row.smooth_loss / (seq_length * math.log(2)), row.step
-        if row.validation_nats_per_char is not None:
-            yield "validation_nats_per_char", row.validation_nats_per_char, row.step
-            yield "validation_bits_per_char", row.validation_nats_per_char / math.log(2), row.step
+def curves(row: Mapping[str, Any], seq_length: int) -> Iterator[tuple[str, float, int, float]]:
+    """The losses of a row of a training's journal as metrics with the step and the time, in bits per character too."""
+    step, seconds = row["step"], row["time"]
+    yield "loss", row["loss"], step, seconds
+    yield "smooth_loss", row["smooth_loss"], step, seconds
+    yield "bits_per_char", row["smooth_loss"] / (seq_length * math.log(2)), step, seconds
+    if (validation := row["validation_nats_per_char"]) is not None:
+        yield "validation_nats_per_char", validation, step, seconds
+        yield "validation_bits_per_char", validation / math.log(2), step, seconds
 
 
 def _inside(inspections: list[Inspection]) -> Iterator[tuple[str, float, int]]:
@@ -139,17 +139,6 @@ def _inside(inspections: list[Inspection]) -> Iterator[tuple[str, float, int]]:
             for name, value in values.items():
                 if value is not None:
                     yield f"inside/{kind}/{name}", value, found.step
-
-
-def _quality(found: TextQuality) -> Iterator[tuple[str, float, int]]:
-    """The quality of sampled passages by temperature, and that of the held-out text."""
-    for passages in (*found.sampled, *([found.held_out] if found.held_out else [])):
-        where = "held_out" if passages.temperature is None else f"temperature_{passages.temperature:g}"
-        if passages.known_words:
-            yield f"quality/{where}/known_words", passages.known_words.value, 0
-        yield f"quality/{where}/longest_copy", float(passages.longest_copy), 0
-        for ngram in passages.ngrams:
-            yield f"quality/{where}/new_{ngram.n}_grams", ngram.new.value, 0
 
 
 def _error_row(row: ErrorRow) -> dict[str, str]:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 from charloom.adapters.configuration import TrackingConfig
 from charloom.adapters.files import artifacts
 from charloom.adapters.generation import REQUESTED, checked
+from charloom.adapters.tracking.addresses import without_secrets
 from charloom.adapters.tracking.payload import RESULT_TAG
-from charloom.adapters.tracking.store import Store, opened, without_secrets
+from charloom.adapters.tracking.store import Store, opened
 from charloom.core.common.errors import StateError
 from charloom.core.common.records import Result
 
@@ -40,12 +41,13 @@ def register(tracking: TrackingConfig, run_id: str, inp: Path, result: Result, n
     The best version by validation loss has the alias `champion`. A result that is a version already stays that one.
     Raises EnvironmentFault where MLflow cannot be written to.
     """
-    with opened(tracking, "the result is recorded; give model.register again to the track stage") as store:
+    hint = "the result is recorded; give model.register again to the track stage"
+    with opened(tracking, hint) as store, store.locked():
         return register_in(store, run_id, inp, result, name)
 
 
 def register_in(store: Store, run_id: str, inp: Path, result: Result, name: str) -> str:
-    """`register` in a store that is open, and so locked against other processes of this project."""
+    """`register` in a store that is open, and locked against other processes of this project."""
     from mlflow.exceptions import MlflowException
 
     found = store.client.search_model_versions(f"name = '{name}'")

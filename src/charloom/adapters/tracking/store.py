@@ -1,11 +1,10 @@
-"""Where the runs are kept: MLflow's address, the lock on it, how long to wait for it, and the experiment.
+"""An experiment in MLflow that can be written to: the address, how long to wait for it, and what its errors mean.
 
 Knows nothing about what a run holds.
 """
 
 import logging
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,44 +13,32 @@ from typing import TYPE_CHECKING
 
 import filelock
 
-from charloom.adapters.configuration import TrackingConfig, project_root
+from charloom.adapters.configuration import TrackingConfig
 from charloom.adapters.tracking import moved
+from charloom.adapters.tracking.addresses import Address, Target, home, without_secrets
 from charloom.core.common.errors import EnvironmentFault
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
 
-# MLflow's own defaults wait four minutes for a server that is down and twenty for one that hangs. What the user has
-# set stays.
+# MLflow's own defaults wait four minutes for a server that is down and twenty for one that hangs, and repeat even what
+# the server may have done already. What the user has set stays.
 _ENVIRONMENT = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 _EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",  # opens on runs, not on traces
-    "mlflow.experiment.primaryMetric.name": "smooth_loss",
+    "mlflow.experiment.primaryMetric.name": "validation_nats_per_char",
     "mlflow.experiment.primaryMetric.greaterIsBetter": "false",
 }
 
 
-@dataclass(frozen=True)
-class Address:
-    """Where MLflow keeps the runs: a server's URI, or that of a database with its file."""
-
-    uri: str
-    database: Path | None
-
-    @property
-    def artifacts(self) -> Path | None:
-        """The folder of the runs' files, beside the database; None where a server decides."""
-        return self.database.parent / "mlartifacts" if self.database else None
-
-    def __str__(self) -> str:
-        """The URI without the secrets that may be in it."""
-        return without_secrets(self.uri)
+class Refused(EnvironmentFault):
+    """The server knows neither user nor password; to ask again would not help."""
 
 
 @dataclass(frozen=True)
@@ -62,82 +49,82 @@ class Store:
     experiment_id: str
     address: Address
 
-
-def without_secrets(text: str) -> str:
-    """A text without the user names, passwords and queries of its addresses.
-
-    >>> without_secrets("no answer from http://me:pass@host/api?key=1 today")
-    'no answer from http://host/api today'
-    """
-    return re.sub(r"(://[^\s?]*)\?\S*", r"\1", re.sub(r"://[^/\s]\S*@", "://", text))
-
-
-def home() -> Path:
-    """The folder of the database: the project's root.
-
-    A queued or temporary DVC experiment runs in a copy of the project that is thrown away; there, it is the
-    root of the project that was copied.
-    """
-    root = project_root()
-    copy = next((folder for folder in (root, *root.parents) if (folder / ".dvc").is_dir()), root)
-    origin, is_copy, _ = copy.as_posix().partition("/.dvc/tmp/exps/")
-    if not is_copy:  # or .dvc/tmp is a link to elsewhere; in an experiment, DVC_ROOT is the project copied
-        origin = os.environ.get("DVC_ROOT", "") if "DVC_EXP_NAME" in os.environ else ""
-    original = Path(origin) / root.relative_to(copy)
-    return original if origin and (original / "params.yaml").is_file() else root
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """A context for one process of this project at a time, to look for something and make it where it is not."""
+        with _lock(self.address):
+            yield
 
 
 @contextmanager
 def opened(tracking: TrackingConfig, hint: str) -> Iterator[Store]:
-    """Open the experiment, made where there is none yet, for one process of this project at a time.
+    """Open the experiment, made where there is none yet, with the errors of `faults` in the block too."""
+    target = Target.of(tracking)
+    with faults(target, hint):
+        yield connect(target)
 
-    It is at `MLFLOW_TRACKING_URI` where that is set, else at `tracking.uri`, else in mlflow.db; a relative path to a
-    database is taken from `home`.
 
-    The lock is for what MLflow cannot do: processes that create a database together all fail, and two that
-    look for a result together both record it. Raises EnvironmentFault, one line that ends in `hint`, where MLflow
-    fails.
-    """
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or tracking.uri or "sqlite:///mlflow.db"
-    address, lock = Address(uri, None), home() / ".charloom/tracking.lock"
-    if uri.startswith("sqlite:///"):
-        database = home() / uri.removeprefix("sqlite:///")
-        address, lock = Address(f"sqlite:///{database}", database), database.with_name(f"{database.name}.lock")
-    for key, value in _ENVIRONMENT.items():
-        os.environ.setdefault(key, value)
-    from mlflow.exceptions import MlflowException  # sets its loggers' levels, so ours come after it
+@contextmanager
+def faults(target: Target, hint: str) -> Iterator[None]:
+    """In the block, MLflow's errors become EnvironmentFault, one line that ends in `hint`; Refused for a user's."""
+    prepare()
+    from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    for noisy in ("mlflow", "alembic"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+    address = target.address
     try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(lock, timeout=120):
-            yield _open(address, tracking.experiment)
-    except filelock.Timeout:
-        raise EnvironmentFault(f"another process has held {lock} for two minutes; {hint}") from None
+        yield
+    except filelock.Timeout as error:
+        raise EnvironmentFault(f"another process has held {error.lock_file} for two minutes; {hint}") from None
     except (MlflowException, SQLAlchemyError, OSError) as error:
+        if isinstance(error, MlflowException) and _status(error) in (401, 403):
+            variables = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            raise Refused(f"MLflow at {address} refuses this user; {variables}; {hint}") from None
         cause = without_secrets(_root_cause(error).replace(address.uri, str(address)))
         raise EnvironmentFault(f"MLflow at {address} cannot be written to ({cause}); {hint}") from None
 
 
-def _open(address: Address, name: str) -> Store:
+def prepare() -> None:
+    """Set what MLflow reads when it is imported, and import it, which takes a second and a half."""
+    for key, value in _ENVIRONMENT.items():
+        os.environ.setdefault(key, value)
+    import mlflow  # noqa: F401 - sets its loggers' levels, so ours come after it
+
+    for noisy in ("mlflow", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+
+
+@contextmanager
+def _lock(address: Address) -> Iterator[None]:
+    """A context for one process of this project at a time.
+
+    The lock is for what MLflow cannot do: processes that create a database together all fail, and two that
+    look for a result together both record it.
+    """
+    database = address.database
+    lock = database.with_name(f"{database.name}.lock") if database else home() / ".charloom/tracking.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(lock, timeout=120):
+        yield
+
+
+def connect(target: Target) -> Store:
+    """The experiment, made where there is none yet. Raises what MLflow raises, and EnvironmentFault."""
+    address, name = target.address, target.experiment
     from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
 
     if address.database and not address.database.exists():
-        _create(address.database)
+        with _lock(address):
+            if not address.database.exists():
+                _create(address.database)
     client = MlflowClient(address.uri)
     location = address.artifacts.as_uri() if address.artifacts else None
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
-        try:
-            return Store(client, client.create_experiment(name, location, _EXPERIMENT_TAGS), address)
-        except MlflowException:  # on a server, another machine may have been first
-            experiment = client.get_experiment_by_name(name)
-            if experiment is None:
-                raise
+        with _lock(address):
+            experiment_id = _create_experiment(client, name, location)
+        return Store(client, experiment_id, address)
     if experiment.lifecycle_stage != "active":
         raise EnvironmentFault(
             f"the experiment {name!r} at {address} was deleted; restore it or set tracking.experiment"
@@ -145,8 +132,22 @@ def _open(address: Address, name: str) -> Store:
     found = experiment.artifact_location
     # Another folder by another name is a user's choice.
     if address.database and address.artifacts and found != location and found.endswith(f"/{address.artifacts.name}"):
-        moved.follow(address.database, found, address.artifacts)
+        with _lock(address):
+            moved.follow(address.database, found, address.artifacts)
     return Store(client, experiment.experiment_id, address)
+
+
+def _create_experiment(client: "MlflowClient", name: str, location: str | None) -> str:
+    """The id of the experiment, new or made by another process in the meantime."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return str(client.create_experiment(name, location, _EXPERIMENT_TAGS))
+    except MlflowException:
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
+            raise
+        return str(experiment.experiment_id)
 
 
 def _create(database: Path) -> None:
@@ -158,6 +159,10 @@ def _create(database: Path) -> None:
         leftover.unlink()
     MlflowClient(f"sqlite:///{new}").search_experiments(max_results=1)
     os.replace(new, database)
+
+
+def _status(error: "MlflowException") -> int:
+    return int(error.get_http_status_code())  # type: ignore[no-untyped-call]
 
 
 def _root_cause(error: BaseException) -> str:
