@@ -5,9 +5,7 @@
 Knows nothing about pytest.
 """
 
-import contextlib
 import copy
-import io
 import os
 import shutil
 import signal
@@ -22,13 +20,12 @@ from typing import Any, NoReturn
 import yaml
 from omegaconf import DictConfig
 
-from charloom.adapters.command import exit_code
 from charloom.adapters.configuration import Config, load
 from charloom.adapters.configuration.composition import from_composed
 from charloom.adapters.configuration.schema import OPTIONS
 from charloom.core.common.errors import ConfigError
 from charloom.stages import evaluate, prepare, synthesize, train
-from tests.project import ROOT, Project
+from tests.project import ROOT, Project, command_here
 
 PAGE = ROOT / "docs" / "bad_input.md"
 MISSING = object()  # in the place of a value: the key is left out
@@ -106,15 +103,13 @@ def run_stage(stage: str, *overrides: str) -> Outcome:
         config = load(overrides)
         _STAGES[stage](config, Path(config.inp), Path(config.out))
 
-    errors = io.StringIO()
     try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(errors):
-            code = exit_code(work)
+        ended = command_here(work)
     except _Hangs:
         return Outcome(None, "hangs")
     finally:
         signal.alarm(0)
-    return Outcome(code, (errors.getvalue().splitlines() or [""])[-1])
+    return Outcome(ended.code, (ended.errors.splitlines() or [""])[-1])
 
 
 KINDS: dict[str, Callable[[Path], None]] = {

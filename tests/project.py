@@ -3,19 +3,25 @@
 For the tests and for the attempts in `torture`; knows nothing about pytest.
 """
 
+import contextlib
 import hashlib
+import io
 import os
 import shutil
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
 from typing import TYPE_CHECKING, Any, Self
+
+from charloom.adapters.command import exit_code
+from charloom.adapters.configuration import load
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -126,6 +132,14 @@ class Project:
         assert ended.code == 0, ended.errors
         return ended
 
+    def stage_here(self, stage: str, *overrides: str) -> Ended:
+        """What becomes of a stage that runs in this process, in the project's root: the same but for half a second, in
+        which a process of its own would start.
+        """
+        run = import_module(f"charloom.stages.{stage}").run
+        with contextlib.chdir(self.root):
+            return command_here(lambda: run(config := load(overrides), Path(config.inp), Path(config.out)))
+
     def start_training(self, *overrides: str) -> subprocess.Popen[str]:
         return self.start("-m", "charloom.stages.train", "out=artifacts/train", *overrides)
 
@@ -199,6 +213,14 @@ class Project:
         experiment = client.get_experiment_by_name("charloom")
         assert experiment is not None
         return list(client.search_runs([experiment.experiment_id], filter_string))
+
+
+def command_here(work: Callable[[], None]) -> Ended:
+    """What becomes of a command that does this work in this process."""
+    output, errors = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+        code = exit_code(work)
+    return Ended(code, output.getvalue(), errors.getvalue(), os.getpid())
 
 
 def end(process: subprocess.Popen[str]) -> Ended:

@@ -39,25 +39,27 @@ def test_a_text_that_cannot_be_learnt_from_ends_prepare_with_nothing_written(
     project: Project, content: bytes, fragment: str
 ) -> None:
     project.corpus.write_bytes(content)
-    project.try_stage("prepare", "out=artifacts/prepare").assert_one_error(DATA, "data/corpus.txt", fragment)
+    project.stage_here("prepare", "out=artifacts/prepare").assert_one_error(DATA, "data/corpus.txt", fragment)
     assert not (project.root / "artifacts").exists()
 
 
 def test_a_missing_text_is_named_with_the_key_that_says_where_it_is(project: Project) -> None:
-    project.try_stage("prepare", "data.path=data/none.txt").assert_one_error(DATA, "data/none.txt", "data.path")
+    project.stage_here("prepare", "data.path=data/none.txt").assert_one_error(DATA, "data/none.txt", "data.path")
 
 
 def test_a_directory_in_the_place_of_the_text_is_named(project: Project) -> None:
-    project.try_stage("prepare", "data.path=data").assert_one_error(DATA, "data cannot be read", "got a directory")
+    project.stage_here("prepare", "data.path=data").assert_one_error(DATA, "data cannot be read", "got a directory")
 
 
 def test_a_fifo_in_the_place_of_the_text_is_named_at_once(project: Project) -> None:
     os.mkfifo(project.root / "data/fifo")
-    project.try_stage("prepare", "data.path=data/fifo").assert_one_error(DATA, "data/fifo cannot be read", "got a FIFO")
+    project.stage_here("prepare", "data.path=data/fifo").assert_one_error(
+        DATA, "data/fifo cannot be read", "got a FIFO"
+    )
 
 
 def test_an_unknown_encoding_is_refused(project: Project) -> None:
-    project.try_stage("prepare", "data.encoding=utf-9").assert_one_error(CONFIG, "data.encoding", "'utf-9'")
+    project.stage_here("prepare", "data.encoding=utf-9").assert_one_error(CONFIG, "data.encoding", "'utf-9'")
 
 
 def test_utf_16_is_read_once_it_is_named(project: Project) -> None:
@@ -89,13 +91,13 @@ def test_a_text_shorter_than_its_windows_is_refused_with_both_numbers(
 ) -> None:
     project.corpus.write_text("a short tale", encoding="utf-8")
     project.stage("prepare", "data.validation_fraction=0")
-    ended = project.try_stage(stage, f"{stage}.seq_length=12")
+    ended = project.stage_here(stage, f"{stage}.seq_length=12")
     ended.assert_one_error(DATA, f"must have {needed} characters or more", "got 12", f"{stage}.seq_length")
 
 
 def test_more_streams_than_the_text_has_windows_are_refused_with_both_numbers(prepared: Project) -> None:
     trained_on = CHARACTERS - CHARACTERS // 10
-    ended = prepared.try_stage("train", "train.batch_size=1000")
+    ended = prepared.stage_here("train", "train.batch_size=1000")
     ended.assert_one_error(DATA, "must have 25001 characters or more", f"got {trained_on}", "train.batch_size")
 
 
@@ -141,7 +143,7 @@ def test_a_value_that_makes_no_sense_is_refused_before_anything_is_done(
     project: Project, override: str, fragments: tuple[str, ...]
 ) -> None:
     before = project.files()
-    project.try_stage("prepare", override).assert_one_error(CONFIG, *fragments)
+    project.stage_here("prepare", override).assert_one_error(CONFIG, *fragments)
     assert project.files() == before
 
 
@@ -175,7 +177,7 @@ def test_an_experiment_with_a_wrong_value_leaves_nothing_behind(project: Project
 )
 def test_a_params_yaml_that_is_not_one_is_refused(project: Project, content: str, fragment: str) -> None:
     (project.root / "params.yaml").write_text(content, encoding="utf-8")
-    project.try_stage("prepare").assert_one_error(CONFIG, fragment)
+    project.stage_here("prepare").assert_one_error(CONFIG, fragment)
 
 
 def _doubling(reference: str) -> str:
@@ -231,7 +233,7 @@ def test_help_of_an_experiment_says_how_it_is_called(project: Project) -> None:
 
 def test_a_params_yaml_that_is_not_utf_8_is_refused(project: Project) -> None:
     (project.root / "params.yaml").write_bytes("seed: 1 # naïve\n".encode("latin-1"))
-    project.try_stage("prepare").assert_one_error(CONFIG, "params.yaml", "is not UTF-8")
+    project.stage_here("prepare").assert_one_error(CONFIG, "params.yaml", "is not UTF-8")
 
 
 def test_outside_a_project_the_files_that_are_missed_are_named(project: Project) -> None:
@@ -261,7 +263,7 @@ def test_a_stage_without_its_inputs_says_which_stage_makes_them(
     project: Project, stage: str, code: int, fragment: str
 ) -> None:
     before = project.files()
-    project.try_stage(stage, "inp=nowhere", "out=anew").assert_one_error(code, f"nowhere/{fragment}")
+    project.stage_here(stage, "inp=nowhere", "out=anew").assert_one_error(code, f"nowhere/{fragment}")
     assert project.files() == before
 
 
@@ -306,7 +308,7 @@ def test_a_model_that_is_not_whole_is_refused_and_an_earlier_text_kept(
     sample.parent.mkdir()
     sample.write_text("an earlier text", encoding="utf-8")
     spoil(trained.root / "artifacts/train/best.npz")
-    ended = trained.try_stage("synthesize", "out=artifacts/synthesize")
+    ended = trained.stage_here("synthesize", "out=artifacts/synthesize")
     ended.assert_one_error(STATE, "artifacts/train/best.npz", fragment)
     assert sample.read_text(encoding="utf-8") == "an earlier text"
 
@@ -412,7 +414,7 @@ def _remove_the_history(folder: Path) -> None:
 def test_where_no_checkpoint_can_be_used_nothing_is_deleted(killed: Project, spoil: Callable[[Path], None]) -> None:
     spoil(killed.folder())
     before = killed.files()
-    ended = killed.try_stage("train", "out=artifacts/train", *SMOKE)
+    ended = killed.stage_here("train", "out=artifacts/train", *SMOKE)
     ended.assert_one_error(STATE, f".charloom/{killed.folder().name} can be used", "remove that folder")
     assert ended.errors.count("charloom: warning:") == 2
     assert killed.files() == before
@@ -421,7 +423,7 @@ def test_where_no_checkpoint_can_be_used_nothing_is_deleted(killed: Project, spo
 def test_a_whole_checkpoint_of_another_network_is_refused_and_nothing_is_deleted(killed: Project) -> None:
     _keep_the_model_only(killed.folder() / NEWEST)
     before = killed.files()
-    killed.try_stage("train", "out=artifacts/train", *SMOKE).assert_one_error(STATE, "in the checkpoint, got ")
+    killed.stage_here("train", "out=artifacts/train", *SMOKE).assert_one_error(STATE, "in the checkpoint, got ")
     assert killed.files() == before
 
 
@@ -439,14 +441,14 @@ def test_a_work_folder_in_use_is_refused_and_left_alone(killed: Project, uninter
 def test_a_file_in_the_place_of_the_output_folder_is_kept_and_named(trained: Project, stage: str) -> None:
     (trained.root / "blocked").write_text("mine", encoding="utf-8")
     before = trained.files()
-    ended = trained.try_stage(stage, "preset=smoke", "gradcheck.hidden_size=2", "gradcheck.workers=1", "out=blocked")
+    ended = trained.stage_here(stage, "preset=smoke", "gradcheck.hidden_size=2", "gradcheck.workers=1", "out=blocked")
     ended.assert_one_error(CONFIG, "out must be a folder, got 'blocked'")
     assert trained.files() == before
 
 
 def test_a_file_in_the_place_of_the_work_folder_is_kept_and_named(prepared: Project) -> None:
     (prepared.root / ".charloom").write_text("mine", encoding="utf-8")
-    ended = prepared.try_stage("train", "preset=smoke", "out=artifacts/train")
+    ended = prepared.stage_here("train", "preset=smoke", "out=artifacts/train")
     ended.assert_one_error(ENVIRONMENT, "cannot work in", ".charloom")
     assert (prepared.root / ".charloom").read_text(encoding="utf-8") == "mine"
 
