@@ -34,7 +34,7 @@ Found = dict[str, list[str]]
 """By way, what names the fault: "central W", "complex_step b", "windows"."""
 
 
-def probe(cells: Iterable[str] = tuple(sorted(CELLS)), layers: Iterable[int] = (1, 2)) -> Found:
+def probe(cells: Iterable[str], layers: Iterable[int] = (1, 2)) -> Found:
     """What each way finds with the source as it is imported."""
     found: dict[str, set[str]] = {way: set() for way in WAYS}
     for cell in cells:
@@ -80,9 +80,9 @@ def _first_entries(cell: str) -> set[str]:
     return found
 
 
-def score(edits: Edits) -> Found:
-    """What each way finds with these edits in place."""
-    done = run_planted(edits, "-m", "tests.gate_score", "--probe")
+def score(edits: Edits, *cells: str) -> Found:
+    """What each way finds with these edits in place, in networks of all cells or of some."""
+    done = run_planted(edits, "-m", "tests.gate_score", "--probe", *(cells or sorted(CELLS)))
     if done.returncode:
         return {way: ["stops"] for way in WAYS}  # with a traceback; a source that cannot be imported, too
     result: Found = json.loads(done.stdout)
@@ -99,11 +99,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Plant faults in a copy of the source, and print what finds each."""
     parser = argparse.ArgumentParser(prog="python -m tests.gate_score", description=main.__doc__)
     parser.add_argument("--only", metavar="TEXT", default="", help="the faults with this text in their names")
-    parser.add_argument("--probe", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--probe", nargs="+", metavar="CELL", help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
     if args.probe:
         with np.errstate(all="ignore"):
-            print(json.dumps(probe()))
+            print(json.dumps(probe(args.probe)))
         return 0
     faults = {name: edits for name, edits in (FAULTS | GRADIENT_FAULTS).items() if args.only in name}
     print("| fault | every entry | a few and random directions | the first 20, clipped |\n|---|---|---|---|")

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from charloom.core.cells import CELLS
 from tests.faults import FAULTS, GRADIENT_FAULTS, LSTM
 from tests.gate_score import WAYS, makes_the_gradient_wrong, probe, score
 from tests.mutations import ROOT, plant
@@ -15,22 +16,22 @@ PAGE = ROOT / "docs" / "gradient-check.md"
 
 
 def test_nothing_is_found_in_the_source_as_it_is() -> None:
-    assert probe() == {way: [] for way in WAYS}
+    assert probe(CELLS) == {way: [] for way in WAYS}
 
 
 @pytest.mark.parametrize(
-    ("name", "named"),
+    ("name", "cell", "named"),
     [
-        ("GRU: da_n for dq in dbn", "complex_step bn"),
-        ("plain cell: dh_next not zero at the last time step", "complex_step W"),
-        ("network: the gradient not divided by B", "complex_step c"),
-        ("network: the mask ignored in the backward pass", "complex_step layer1.U"),
-        ("LSTM: c before the window ignored", "windows"),
-        ("gradient: one row of W scaled by 1.0001", "complex_step W"),
+        ("GRU: da_n for dq in dbn", "gru", "complex_step bn"),
+        ("plain cell: dh_next not zero at the last time step", "rnn", "complex_step W"),
+        ("network: the gradient not divided by B", "rnn", "complex_step c"),
+        ("network: the mask ignored in the backward pass", "rnn", "complex_step layer1.U"),
+        ("LSTM: c before the window ignored", "lstm", "windows"),
+        ("gradient: one row of W scaled by 1.0001", "rnn", "complex_step W"),
     ],
 )
-def test_a_fault_is_found_and_named_with_every_entry_and_with_a_few(name: str, named: str) -> None:
-    found = score((FAULTS | GRADIENT_FAULTS)[name])
+def test_a_fault_is_found_and_named_with_every_entry_and_with_a_few(name: str, cell: str, named: str) -> None:
+    found = score((FAULTS | GRADIENT_FAULTS)[name], cell)
     assert named in found["full"]
     assert named in found["fast"]
 
@@ -41,11 +42,11 @@ def test_a_row_after_the_first_entries_is_seen_by_the_check_alone() -> None:
 
 
 def test_a_consistent_swap_passes_every_way() -> None:
-    assert score(FAULTS["LSTM: i and f swapped"]) == {way: [] for way in WAYS}
+    assert score(FAULTS["LSTM: i and f swapped"], "lstm") == {way: [] for way in WAYS}
 
 
 def test_a_source_that_cannot_run_stops_the_check() -> None:
-    assert score({LSTM: {"sigmoid(t.oif)": "sigmoid(t.oif"}})["full"] == ["stops"]
+    assert score({LSTM: {"sigmoid(t.oif)": "sigmoid(t.oif"}}, "lstm")["full"] == ["stops"]
 
 
 def test_what_is_planted_in_the_gradient_fits_the_source() -> None:
