@@ -1,5 +1,6 @@
 """A small project of its own for each test."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,3 +60,19 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def result(workspace: Path) -> Path:
     """What every stage leaves, made up, under artifacts/ of the working directory."""
     return make_result(workspace / "artifacts")
+
+
+@pytest.fixture(scope="session")
+def _database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's database with nothing in it: to make one takes seconds, a copy nothing."""
+    from charloom.adapters.tracking.store import create
+
+    path = tmp_path_factory.mktemp("database") / "mlflow.db"
+    create(path)
+    return path
+
+
+@pytest.fixture
+def database(workspace: Path, _database: Path) -> None:
+    """Give the project MLflow's database with nothing in it."""
+    shutil.copyfile(_database, workspace / "mlflow.db")

@@ -104,6 +104,7 @@ def _artifacts(client: "MlflowClient", run_id: str, folder: str | None = None) -
             yield entry.path
 
 
+@pytest.mark.usefixtures("database")
 def test_a_run_holds_what_the_files_say(workspace: Path, result: Path) -> None:
     config = make_config()
     recorded = record(config, result)
@@ -125,6 +126,7 @@ def test_the_kernels_of_a_result_are_told_by_a_process_that_has_the_same(
     assert payload.tags["charloom.kernels"] == (f"portable: {kernels.loaded()}" if known else "portable")
 
 
+@pytest.mark.usefixtures("database")
 def test_a_result_recorded_twice_is_one_run(workspace: Path, result: Path) -> None:
     first = record(make_config(), result)
     again = record(make_config(), result)
@@ -139,6 +141,7 @@ def test_a_file_that_is_not_whole_is_a_state_error_and_leaves_no_run(workspace: 
     assert not (workspace / "mlflow.db").exists()
 
 
+@pytest.mark.usefixtures("database")
 @pytest.mark.parametrize("status", ["RUNNING", "FAILED", "KILLED"])
 def test_what_a_kill_left_half_way_is_replaced_by_one_finished_run(workspace: Path, result: Path, status: str) -> None:
     config = make_config()
@@ -154,6 +157,7 @@ def test_what_a_kill_left_half_way_is_replaced_by_one_finished_run(workspace: Pa
     _assert_holds(client, recorded.run_id, config, result)
 
 
+@pytest.mark.usefixtures("database")
 @pytest.mark.parametrize(("raised", "status"), [(OSError("no space left"), "FAILED"), (KeyboardInterrupt(), "KILLED")])
 def test_an_exception_half_way_leaves_no_open_run_and_a_retry_ends_in_one(
     workspace: Path, result: Path, monkeypatch: pytest.MonkeyPatch, raised: BaseException, status: str
@@ -197,6 +201,7 @@ def test_four_processes_can_record_into_a_database_that_is_not_there_yet(workspa
     assert {run.info.status for run in runs} == {"FINISHED"}
 
 
+@pytest.mark.usefixtures("database")
 def test_a_sweep_is_a_parent_with_its_runs_and_its_table(workspace: Path, result: Path) -> None:
     config, other = make_config(), make_config(learning_rate=0.05)
     alone = record(config, result)
@@ -258,6 +263,7 @@ def test_off_sends_nothing_but_still_writes_the_fingerprint(
     assert sorted(path.name for path in workspace.iterdir()) == ["artifacts", "conf", "params.yaml", "track"]
 
 
+@pytest.mark.usefixtures("database")
 def test_the_stage_writes_the_same_bytes_again(
     workspace: Path, result: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -269,6 +275,7 @@ def test_the_stage_writes_the_same_bytes_again(
     assert second.startswith("already recorded as 'rnn 100, adagrad 0.1")
 
 
+@pytest.mark.usefixtures("database")
 def test_the_commit_is_a_tag_where_git_is_there(workspace: Path, result: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(workspace.parent))
     client_tags = Project(workspace).mlflow_client().get_run(record(make_config(), result).run_id).data.tags

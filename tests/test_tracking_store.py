@@ -55,6 +55,7 @@ def test_what_a_kill_left_of_a_database_is_replaced(workspace: Path, result: Pat
     assert sorted(path.name for path in workspace.glob("mlflow.db*") if path.suffix != ".lock") == ["mlflow.db"]
 
 
+@pytest.mark.usefixtures("database")
 @pytest.mark.parametrize("copied", [False, True])
 def test_the_runs_of_a_project_that_was_moved_or_copied_have_their_files_in_its_new_place(
     workspace: Path, result: Path, tmp_path: Path, copied: bool, monkeypatch: pytest.MonkeyPatch
@@ -76,6 +77,7 @@ def test_the_runs_of_a_project_that_was_moved_or_copied_have_their_files_in_its_
         assert Project(workspace).files("mlartifacts") == before
 
 
+@pytest.mark.usefixtures("database")
 def test_the_files_of_runs_that_were_not_copied_are_still_found(
     workspace: Path, result: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,6 +91,7 @@ def test_the_files_of_runs_that_were_not_copied_are_still_found(
     assert (there / "mlartifacts" / second.run_id).is_dir()
 
 
+@pytest.mark.usefixtures("database")
 def test_a_deleted_experiment_is_told_so(workspace: Path, result: Path) -> None:
     record(make_config(), result)
     client = Project(workspace).mlflow_client()

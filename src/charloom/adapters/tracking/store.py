@@ -117,7 +117,7 @@ def connect(target: Target) -> Store:
     if address.database and not address.database.exists():
         with _lock(address):
             if not address.database.exists():
-                _create(address.database)
+                create(address.database)
     client = MlflowClient(address.uri)
     location = address.artifacts.as_uri() if address.artifacts else None
     experiment = client.get_experiment_by_name(name)
@@ -150,7 +150,7 @@ def _create_experiment(client: "MlflowClient", name: str, location: str | None) 
         return str(experiment.experiment_id)
 
 
-def _create(database: Path) -> None:
+def create(database: Path) -> None:
     """Let MLflow create a database beside its place, and move it there whole: MLflow cannot complete half a one."""
     from mlflow import MlflowClient
 
