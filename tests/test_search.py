@@ -178,7 +178,7 @@ def space_of_one_cell() -> Search:
 # A grid whose first point ends by its loss, whose second has no text and whose third learns nothing, for ever.
 GRID = (
     *QUICK, "hydra/sweeper=optuna", "hydra.sweeper.sampler=grid", "hydra.sweeper.startup_trials=1",
-    "hydra.sweeper.n_trials=2", "optimizer.learning_rate=0.1,1e-9", "data.path=data/corpus.txt,data/other.txt",
+    "hydra.sweeper.n_trials=3", "optimizer.learning_rate=0.1,1e-9", "data.path=data/corpus.txt,data/other.txt",
     "seed=1,2", "train.steps=1000000", "train.smoothing=0.9", "train.stop_at_smooth_loss=80", "train.validate_every=5",
     "train.checkpoint_every=1000",
 )  # fmt: skip
@@ -202,7 +202,7 @@ def records(project: Project, folder: str) -> dict[int, dict[str, Any]]:
 
 def trials(project: Project, folder: str) -> list[optuna.trial.FrozenTrial]:
     """What Optuna itself has of the search in a folder."""
-    loaded = optuna.load_study(study_name=None, storage=f"sqlite:///{project.root / folder / 'study.db'}")
+    loaded = optuna.load_study(study_name="charloom", storage=f"sqlite:///{project.root / folder / 'study.db'}")
     return loaded.trials
 
 
@@ -214,19 +214,21 @@ def objective(project: Project, folder: str) -> float:
 def test_a_trial_is_the_mean_of_its_seeds_one_that_fails_is_failed_and_one_that_is_pruned_has_its_step(
     project: Project, grid: Ended
 ) -> None:
-    finished, failed = trials(project, "grid")
+    finished, failed, pruned = trials(project, "grid")
     assert finished.state == TrialState.COMPLETE
     assert finished.value == pytest.approx(statistics.mean(objective(project, f"grid/{number}") for number in (0, 1)))
     assert failed.state == TrialState.FAIL
     assert "data/other.txt" in failed.user_attrs["error"]
+    assert pruned.state == TrialState.PRUNED
+    assert pruned.last_step == 5
 
 
 def test_a_trial_that_failed_or_was_pruned_has_no_jobs_for_its_other_seeds(project: Project, grid: Ended) -> None:
     statuses = {number: (record["status"], record["message"]) for number, record in records(project, "grid").items()}
     assert statuses.pop(2)[0] == "failed"
-    assert statuses == {0: ("finished", ""), 1: ("finished", "")}
-    assert grid.code == 3
-    assert "1 of 3 jobs failed" in grid.errors
+    assert statuses == {0: ("finished", ""), 1: ("finished", ""), 4: ("pruned", "pruned at step 5")}
+    assert grid.code == 3  # that of the failed job; a pruned one is no failure
+    assert "1 of 4 jobs failed" in grid.errors
 
 
 def test_a_search_that_is_taken_up_again_tries_what_failed_again_and_nothing_else(
@@ -238,9 +240,9 @@ def test_a_search_that_is_taken_up_again_tries_what_failed_again_and_nothing_els
     ended = project.python("-m", "charloom.experiment", "-m", *GRID, "sweep.resume=grid")
     assert ended.code == 0, ended.errors
     after = records(project, "grid")
-    assert [record["status"] for _, record in sorted(after.items())] == ["finished"] * 4
-    assert {number: after[number] for number in (0, 1)} == {number: before[number] for number in (0, 1)}
-    again = trials(project, "grid")[2]
+    assert [record["status"] for _, record in sorted(after.items())] == ["finished"] * 4 + ["pruned"]
+    assert {number: after[number] for number in (0, 1, 4)} == {number: before[number] for number in (0, 1, 4)}
+    again = trials(project, "grid")[3]
     assert again.state == TrialState.COMPLETE
     assert again.params == trials(project, "grid")[1].params
 

@@ -78,12 +78,16 @@ class Journal:
             )
 
     def row(self, row: HistoryRow) -> None:
-        """A row of the training's history; one that the journal has already is left out."""
+        """A row of the training's history; one that the journal has already is left out.
+
+        Losses are written from time to time, that of a validation at once: a search may be waiting for it.
+        """
         if row.step in self.steps:
             return
         self.steps.add(row.step)
         self._waiting.append(_event("row", **vars(row)))
-        if time.monotonic() - self._written > _SECONDS_BETWEEN_WRITES:
+        is_due = time.monotonic() - self._written > _SECONDS_BETWEEN_WRITES
+        if is_due or row.validation_nats_per_char is not None:
             self._append()
 
     def log(
