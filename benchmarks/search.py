@@ -40,7 +40,7 @@ SWEEPS = {
 
 
 class Figures(NamedTuple):
-    """What a sweep has cost and found: updates, the lowest validation loss, and how many trainings went to their end."""
+    """What a sweep has cost and found: updates, the lowest validation loss, trainings that finished and that did not."""
 
     updates: int
     best: float
@@ -99,9 +99,7 @@ def main() -> None:
                 figures = run([*overrides, *drawn, *arguments.overrides], seed, Path(temporary) / "project")
             found[name].append(figures)
             print(f"{seed} {name}: {figures}", file=sys.stderr)
-    print(
-        "| sweep | trainings to their end | pruned | updates | of the grid's | lowest validation loss | above the grid's |"
-    )
+    print("| sweep | finished | pruned | updates | of the grid's | lowest loss | above the grid's |")
     print("|---|---|---|---|---|---|---|")
     full = next(iter(found.values()))
     for name, sweeps in found.items():
