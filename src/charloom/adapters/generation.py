@@ -10,14 +10,13 @@ import numpy as np
 
 from charloom.adapters.configuration.messages import shown
 from charloom.adapters.configuration.packaged import parameters
-from charloom.adapters.configuration.schema import SynthesizeConfig
+from charloom.adapters.configuration.schema import REQUESTED, SynthesizeConfig
 from charloom.core.common.errors import ConfigError
 from charloom.core.network import Model
 
 MOST_CHARACTERS = 100_000  # that one request may ask for: seconds of a processor
 _READING = threading.Lock()  # a network reads a prompt in buffers that its threads have in common
 _MOST_PROMPTS = 1000
-REQUESTED = ("length", "temperature", "top_k", "top_p", "seed")  # what a request may set beside its prompts
 
 
 def checked(**given: Any) -> SynthesizeConfig:

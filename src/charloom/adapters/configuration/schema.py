@@ -301,6 +301,9 @@ STAGE_PARAMETERS = {
     "evaluate": ("kernels", "data.encoding", "data.newline", "evaluate"),
 }
 
+# What a request to a served model may set, beside its prompts, of `synthesize`.
+REQUESTED = ("length", "temperature", "top_k", "top_p", "seed")
+
 SECTIONS: dict[str, type[_Section]] = {
     name: field.annotation
     for name, field in Config.model_fields.items()

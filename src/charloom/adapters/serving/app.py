@@ -26,7 +26,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from charloom.adapters import generation
-from charloom.adapters.configuration.schema import SynthesizeConfig
+from charloom.adapters.configuration.schema import REQUESTED, SynthesizeConfig
 from charloom.core.common.errors import CharloomError, ConfigError, DataError
 from charloom.core.common.formatting import in_one_line
 from charloom.core.network import Model
@@ -124,7 +124,7 @@ def _described(served: Served) -> dict[str, Any]:
         "name": served.name,
         "description": served.description,
         "characters": served.model.vocabulary.characters,
-        "defaults": {name: getattr(defaults, name) for name in generation.REQUESTED},
+        "defaults": {name: getattr(defaults, name) for name in REQUESTED},
         "most_characters": generation.MOST_CHARACTERS,
     }
 

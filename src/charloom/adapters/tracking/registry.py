@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charloom.adapters.configuration import TrackingConfig
+from charloom.adapters.configuration.packaged import parameters
+from charloom.adapters.configuration.schema import REQUESTED
 from charloom.adapters.files import artifacts
-from charloom.adapters.generation import REQUESTED, checked
 from charloom.adapters.tracking.addresses import without_secrets
 from charloom.adapters.tracking.payload import RESULT_TAG
 from charloom.adapters.tracking.store import Store, opened
@@ -136,7 +137,7 @@ def save(model: Path, folder: Path) -> None:
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         pyfunc.save_model(
             folder,
-            python_model=str(source / "adapters/tracking/model_code.py"),
+            python_model=str(source / "adapters/serving/model_code.py"),
             artifacts={"model": str(model.absolute())},
             code_paths=[str(source)],
             pip_requirements=[f"{package}=={version(package)}" for package in NEEDED],
@@ -155,6 +156,7 @@ def _signature() -> "ModelSignature":
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
-    defaults = {name: getattr(checked(), name) for name in REQUESTED}
+    synthesize = parameters({}).synthesize
+    defaults = {name: getattr(synthesize, name) for name in REQUESTED}
     params = [ParamSpec(name, _TYPES[type(value)], value) for name, value in defaults.items()]
     return ModelSignature(Schema([ColSpec("string", "prompt")]), Schema([ColSpec("string")]), ParamSchema(params))

@@ -1,6 +1,6 @@
 """The code of a model in MLflow, which MLflow copies beside the model's file and runs where the model is loaded.
 
-Models from code need no pickle. Nothing imports this module: `registry` names its file.
+Models from code need no pickle. Nothing imports this module: the registry names its file.
 """
 
 from collections.abc import Mapping
