@@ -40,7 +40,7 @@ SWEEPS = {
 
 
 class Figures(NamedTuple):
-    """What a sweep has cost and found: updates, the lowest validation loss, trainings that finished and that did not."""
+    """What a sweep has cost and found: updates, the lowest validation loss, trainings that finished or did not."""
 
     updates: int
     best: float
