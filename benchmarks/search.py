@@ -1,12 +1,12 @@
-"""What pruning saves: a full grid of settings against searches that end trainings early, on the bundled story.
+"""What pruning saves: a full grid of settings against a search that ends trainings early, on the bundled story.
 
     python benchmarks/search.py [--repetitions 5] [key=value …]
 
-The same space for all: the learning rate and the size of a network of one layer. In each repetition, with a seed of its
-own for trainings and search, every point of a grid is trained to its end; then the same points are tried with pruning;
-then Optuna's TPE searches the whole space. Updates are counted, not estimated: those of finished trainings by their
-metrics, those of pruned ones by the checkpoint at which they ended. Prints a table in Markdown; overrides key=value go
-to every training.
+The same space for both: the learning rate and the size of a network of one layer. In each repetition, with a seed of
+its own for trainings and search, every point of a grid is trained to its end, and then Optuna's TPE searches what lies
+between the grid's limits, with trainings that successive halving ends early. Updates are counted, not estimated: those
+of finished trainings by their metrics, those of pruned ones by the checkpoint at which they ended. Prints a table in
+Markdown; overrides key=value go to every training.
 """
 
 import argparse
@@ -24,23 +24,19 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 
 TRAINING = (
-    "train.steps=10000", "train.validate_every=1000", "train.log_every=1000", "train.checkpoint_every=10000",
+    "train.steps=6000", "train.validate_every=1000", "train.log_every=1000", "train.checkpoint_every=10000",
     "train.sample_every=0", "train.inspect_every=0", "gradcheck.mode=fast", "gradcheck.hidden_size=4",
     "gradcheck.workers=1", "synthesize.length=0", "synthesize.quality_length=0", "tracking=off", "sweep.plot=none",
 )  # fmt: skip
 GRID = ("optimizer.learning_rate=0.01,0.02,0.05,0.1,0.2,0.5", "model.hidden_size=16,32,48,64")
 SPACE = ("optimizer.learning_rate=tag(log, interval(0.01, 0.5))", "model.hidden_size=range(16, 65, 16)")
-OPTUNA = ("hydra/sweeper=optuna", "hydra.sweeper.pruner=median")
-SWEEPS = {
-    "full grid": GRID,
-    "grid, pruned": (*OPTUNA, "hydra.sweeper.sampler=grid", *GRID),
-    "TPE, pruned": (*OPTUNA, "hydra.sweeper.n_trials=24", *SPACE),
-}
-"""The sweeps by name, each with its overrides; the first is what the others are compared with."""
+OPTUNA = ("hydra/sweeper=optuna", "hydra.sweeper.pruner=halving")
+SWEEPS = {"full grid": GRID, "pruned search": (*OPTUNA, "hydra.sweeper.n_trials=20", *SPACE)}
+"""The sweeps by name, each with its overrides; the first is what the other is compared with."""
 
 
 class Figures(NamedTuple):
-    """What a sweep has cost and found: updates, the lowest validation loss, trainings that finished or did not."""
+    """What a sweep has cost and found: updates, lowest validation loss, finished and pruned trainings."""
 
     updates: int
     best: float

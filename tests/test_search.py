@@ -95,7 +95,10 @@ def test_a_grid_has_the_points_that_hydras_own_sweeper_would_run_in_the_same_ord
         (["search=nothing"], "search must be one of learning-rate, network, optimizer, windows, got 'nothing'"),
         (["search=network,windows"], "search must be one space"),
         (["optimizer.learning_rate=interval(0.1,1)", "hydra.sweeper.sampler=grid"], "a list of values or a range"),
-        (["model.cell=rnn,gru", "hydra.sweeper.pruner=best"], "must be one of median, hyperband, none, got 'best'"),
+        (
+            ["model.cell=rnn,gru", "hydra.sweeper.pruner=best"],
+            "must be one of median, halving, hyperband, none, got 'best'",
+        ),
         (["model.cell=rnn,gru", "hydra.sweeper.n_trials=0"], "hydra.sweeper.n_trials must be a whole number from 1"),
     ],
 )
@@ -140,7 +143,7 @@ def search(folder: Path, *, trials: int = 6, **options: Any) -> list[tuple[int, 
         if len(done) == trials:
             break
         loss = abs(float(trial.values["x"]) - 0.1)
-        pruned = asked.judge(trial, [(step, loss + 1 / step) for step in (10, 30, 60)])
+        pruned = asked.judge(trial, [(step, loss + 1 / step) for step in range(10, 100, 10)])
         if pruned is None:
             asked.complete(trial, loss)
         done.append((trial.place, trial.values["x"], pruned))
@@ -159,10 +162,12 @@ def test_another_seed_asks_something_else(tmp_path: Path) -> None:
     assert search(tmp_path / "1", trials=1) != search(tmp_path / "2", trials=1, seed=2)
 
 
-def test_hyperband_prunes_at_its_rungs(tmp_path: Path) -> None:
-    steps = {pruned for _, _, pruned in search(tmp_path, pruner="hyperband") if pruned}
+@pytest.mark.parametrize("pruner", ["halving", "hyperband"])
+def test_halving_and_hyperband_prune_at_their_rungs(tmp_path: Path, pruner: str) -> None:
+    rungs = {"halving": {10, 20, 40, 80}, "hyperband": {10, 30, 90}}[pruner]
+    steps = {pruned for _, _, pruned in search(tmp_path, pruner=pruner) if pruned}
     assert steps
-    assert steps <= {10, 30}
+    assert steps <= rungs
 
 
 def test_a_folder_with_another_search_is_refused(tmp_path: Path) -> None:

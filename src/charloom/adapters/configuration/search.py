@@ -20,7 +20,7 @@ from charloom.adapters.configuration.schema import OPTIONS
 from charloom.core.common.errors import ConfigError
 
 SAMPLERS = ("tpe", "random", "grid")
-PRUNERS = ("median", "hyperband", "none")
+PRUNERS = ("median", "halving", "hyperband", "none")
 GROUP = "search"  # of conf/, whose files are spaces
 _TRIALS = 20  # where their number is not given, and the space is no grid
 _MOST = 1_000_000  # trials

@@ -161,6 +161,8 @@ def _pruner(search: Search, validate_every: int, steps: int) -> optuna.pruners.B
     """What ends trainings early; without two validations, nothing does."""
     if search.pruner == "none" or not 0 < validate_every < steps:
         return optuna.pruners.NopPruner()
+    if search.pruner == "halving":
+        return optuna.pruners.SuccessiveHalvingPruner(validate_every, reduction_factor=2)
     if search.pruner == "hyperband":
         return optuna.pruners.HyperbandPruner(validate_every, steps)
     return optuna.pruners.MedianPruner(search.startup_trials)
