@@ -18,7 +18,9 @@ import yaml
 from charloom.adapters.completion import answer
 from charloom.adapters.configuration import flatten, load, multirun
 from charloom.adapters.configuration.composition import as_yaml
-from charloom.adapters.configuration.options import Options
+from charloom.adapters.configuration.launchers import LAUNCHERS
+from charloom.adapters.configuration.options import HYDRA, Options
+from charloom.adapters.configuration.search import SWEEPERS
 from charloom.core.common.errors import ConfigError, EnvironmentFault
 from tests.project import ROOT, TIMEOUT, Project
 
@@ -163,6 +165,11 @@ def test_a_launcher_whose_package_is_missing_is_refused_with_the_line_to_install
 )
 def test_half_a_word_is_completed_with_what_may_stand_there(line: str, candidates: Sequence[str]) -> None:
     assert answer(line) == candidates
+
+
+def test_the_groups_of_hydra_that_are_listed_are_those_that_a_sweep_may_choose_from() -> None:
+    assert {*HYDRA["hydra/launcher"]} == {*LAUNCHERS}
+    assert {*HYDRA["hydra/sweeper"]} == {"basic", *SWEEPERS}
 
 
 SHELLS = {

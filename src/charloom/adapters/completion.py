@@ -10,8 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from importlib.resources import files
 
-from charloom.adapters.configuration.launchers import LAUNCHERS
-from charloom.adapters.configuration.options import Key, Options
+from charloom.adapters.configuration.options import HYDRA, Key, Options
 
 # In bash, what is completed starts behind the last `=` of the word, so the candidates lose what is before it.
 _BASH = r"""
@@ -63,7 +62,6 @@ _FLAGS: dict[str, dict[str, list[str]]] = {
     "tracking": {"--port": [], "--no-browser": [], "--help": []},
 }
 _SECTIONS = {"serve": ["tracking", "model.register"], "tracking": ["tracking"]}  # that the other commands read
-_HYDRA = {"hydra/launcher": sorted(LAUNCHERS)}
 
 
 def answer(line: str) -> list[str]:
@@ -140,7 +138,7 @@ def _taken(command: str) -> tuple[dict[str, Key], dict[str, list[str]]]:
         for group, found in options.groups.items()
         if group in sections or (group == "preset" and "kernels" in sections)
     }
-    return keys, groups | (_HYDRA if command == "experiment" else {})
+    return keys, groups | (HYDRA if command == "experiment" else {})
 
 
 def _values(key: Key | None, text: str) -> Iterator[tuple[str, str]]:

@@ -13,10 +13,16 @@ from typing import Any
 
 import yaml
 
+from charloom.adapters.configuration.launchers import LAUNCHERS
 from charloom.adapters.configuration.schema import KEYS, OPTIONS, STAGE_PARAMETERS
 from charloom.adapters.configuration.sources import project_root, require_bounded
 from charloom.core.common.errors import ConfigError
 
+# Hydra's own groups that a sweep chooses from; a test compares them with what is registered with Hydra.
+HYDRA = {
+    "hydra/launcher": ["basic", *(name for name in LAUNCHERS if name != "basic")],
+    "hydra/sweeper": ["basic", "optuna"],
+}
 _WIDEST = 1000  # a bound beyond it is there to refuse nonsense, and is not worth a word
 
 

@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Mapping
 from itertools import groupby
 
-from charloom.adapters.configuration.options import Key, Options
+from charloom.adapters.configuration.options import HYDRA, Key, Options
 
 _ARGUMENTS = """Arguments are keys with their values, such as model.hidden_size=200, and preset=smoke,
 inp=<folder whose stage folders are read; default artifacts>, out=<folder that is written; default a new one>."""
@@ -27,6 +27,7 @@ def experiment(stages: Mapping[str, str]) -> str:
     parts = {
         "Stages, in this order; each also runs alone, as python -m charloom.stages.<name>": _table(stages),
         "Option groups, from conf/: values that belong together, under one name": _groups(options),
+        "Of a sweep, with -m": _table({group: " | ".join(names) for group, names in HYDRA.items()}),
         "Keys, with their default values and ranges, from params.yaml and conf/": _keys(options.keys),
         "Examples": _EXAMPLES,
         "More": "  docs/sweeps.md. For completion in the shell: python -m charloom.completion --help",
