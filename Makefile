@@ -1,7 +1,7 @@
 # charloom's commands. `make help` lists them. They need Python 3.11 or newer, git and make, and no activated environment.
 #
 # The environment is in .venv. It is built from requirements.lock when first needed, and updated when the lock file
-# changes. Tools are started as `python -m`, not by the scripts in .venv/bin: those contain the folder's absolute path and
+# changes. Tools are started as `python -m`, not by the scripts in .venv/bin: most contain the folder's absolute path and
 # break when .venv is moved.
 
 PYTHON ?= python3
@@ -36,24 +36,25 @@ help:
 	@echo 'make serve   try a trained model on a page, and ask it through the MLflow API'
 	@echo 'make sweep   train every combination of $(SWEEP)'
 	@echo '             make sweep SWEEP="model=gru seed=1,2,3" for another'
+	@echo 'make compare what the experiments of DVC differ in, as a table'
 	@echo 'make clean   remove the caches of the tools; results, runs and .venv are kept'
 	@echo
 	@echo 'The first command builds .venv from requirements.lock with python3; PYTHON=python3.12 names another.'
 	@echo 'To rebuild it, delete .venv.'
 
-repro: $(STAMP)
+repro: environment
 	@python -m dvc repro $(ARGS)
 	@python docs/reference_figures.py
 	@$(if $(ARGS),true,python -m charloom.summary) # ARGS may have run a part of the stages
 
 # The tests of a file share what they prepare, so they stay in one process.
-test: $(STAMP)
+test: environment
 	@python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS)
 
-torture: $(STAMP)
+torture: environment
 	@python -m tests.torture $(ARGS)
 
-lint: $(STAMP)
+lint: environment
 	python -m ruff check
 	python -m ruff format --check
 	python -m mypy
@@ -65,17 +66,21 @@ audit:
 	    "$$folder/bin/python" -m pip install --quiet --disable-pip-version-check pip-audit && \
 	    "$$folder/bin/python" -m pip_audit --require-hashes --disable-pip --requirement requirements.lock $(ARGS)
 
-bench: $(STAMP)
+bench: environment
 	@python benchmarks/bench.py $(ARGS)
 
-ui: $(STAMP)
+ui: environment
 	@python -m charloom.tracking $(ARGS)
 
-serve: $(STAMP)
+serve: environment
 	@python -m charloom.serve $(ARGS)
 
-sweep: $(STAMP)
+sweep: environment
 	python -m charloom.experiment -m $(SWEEP) $(ARGS)
+
+# DVC would show a column for every parameter, every file of the code and every folder of results.
+compare: environment
+	@python -m dvc exp show --md --only-changed --drop '^(artifacts|src|data)/|^(State|Executor|Created|smooth_loss)$$' $(ARGS)
 
 clean:
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
@@ -93,3 +98,11 @@ $(STAMP): requirements.lock $(if $(BROKEN),force)
 	@python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r .venv/setuptools.lock
 	@python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes --use-pep517 --no-build-isolation -r requirements.lock
 	@mv .venv/unfinished $@ && touch $@
+
+# Where .venv is new, or was moved: what activates it is written, and a `dvc` that works in any place, for DVC's queue
+# calls it.
+environment: $(STAMP)
+	@place="$$(cd .venv && pwd -P)"; test "$$(cat .venv/place 2>/dev/null)" = "$$place" || { \
+	    .venv/bin/python -m venv --without-pip "$$place" && \
+	    printf '#!/bin/sh\nexec "$${0%%/*}/python" -m dvc "$$@"\n' > .venv/bin/dvc && \
+	    printf '%s\n' "$$place" > .venv/place; }
