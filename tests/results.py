@@ -17,6 +17,7 @@ from charloom.adapters import tracking
 from charloom.adapters.configuration import Config, TrackingConfig
 from charloom.adapters.files import artifacts, corpus, parameters, snapshots
 from charloom.adapters.files.formats import CHECKSUMS, Artifact, write_checksums
+from charloom.core.common.headline import Headline
 from charloom.core.common.quality_records import Estimate, NgramQuality, PassageQuality, TextQuality
 from charloom.core.common.records import (
     Baselines,
@@ -169,6 +170,7 @@ def make_result(folder: Path) -> Path:
     artifacts.TEXT_QUALITY.write(folder / "synthesize", TEXT_QUALITY)
     for figure in artifacts.FIGURES.values():
         figure.write_bytes(folder / "plot", PNG)
+    artifacts.HEADLINE.write(folder / "plot", Headline(2.5, 2.0, 2.6, 65.0, 20, 12.0, 0.5, 8))
     artifacts.REPORT.write_bytes(folder / "plot", b"<!doctype html><title>report</title><p>All of it.</p>")
     artifacts.EXPLORER.write_bytes(folder / "plot", b"<!doctype html><title>explorer</title>")
     set_parameters(make_config(), folder)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from charloom.adapters.files import artifacts
 from charloom.adapters.files.formats import CHECKSUMS, Artifact, Csv, Json, JsonLines, Text
 from charloom.core.common.errors import StateError
+from charloom.core.common.headline import Headline
 from charloom.core.common.quality_records import TextQuality
 from charloom.core.common.records import (
     Baselines,
@@ -52,6 +53,7 @@ VALUES: dict[Artifact, Any] = {
     artifacts.QUALITY: Quality(100, 20, 18, 12, 0.5, 7),
     artifacts.TEXT_QUALITY: TextQuality(9, [], replace(make_passages(None, 0.5), ngrams=[])),
     artifacts.EVALUATION: EVALUATION,
+    artifacts.HEADLINE: Headline(2.5, None, 2.6, 65.0, 20, 12.0, 0.5, 8),
     artifacts.RESULT: Result("ab12", {"train/model.npz": "cd34"}),
 }
 every_file = pytest.mark.parametrize("file", VALUES, ids=lambda file: file.name)

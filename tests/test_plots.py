@@ -260,6 +260,7 @@ def test_running_the_stage_twice_gives_identical_bytes(stage: tuple[Path, Path],
         "gradient_flow.png",
         "dynamics.png",
         "quality.png",
+        "metrics.json",
         "report.html",
         "explorer.html",
     }

@@ -1,4 +1,4 @@
-"""plot: the results of the other stages, as figures, as a report, and as a page to explore the network on."""
+"""plot: the results of the other stages: figures, a report, a page to explore the network on, and headline figures."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ from charloom.adapters import plots, report
 from charloom.adapters.command import stage_main
 from charloom.adapters.configuration import Config, flatten, from_recorded
 from charloom.adapters.files import artifacts, parameters
+from charloom.core.common.headline import Headline
 from charloom.core.common.reference import reference_errors
 from charloom.stages import exploration
 
@@ -22,6 +23,7 @@ def run(config: Config, inp: Path, out: Path) -> None:
     metrics, warnings = artifacts.METRICS.read(inp), artifacts.WARNINGS.read(inp)
     inspections, text_quality = artifacts.INSPECTIONS.read(inp), artifacts.TEXT_QUALITY.read(inp)
     T, K = made_with.train.seq_length, summary.vocabulary_size
+    quality, evaluation = artifacts.QUALITY.read(inp), artifacts.EVALUATION.read(inp)
     reference = reference_errors(made_with.model.cell, made_with.model.layers)
 
     figures = {
@@ -42,15 +44,17 @@ def run(config: Config, inp: Path, out: Path) -> None:
         warnings=warnings,
         samples=samples,
         text=artifacts.TEXT.read(inp),
-        quality=artifacts.QUALITY.read(inp),
+        quality=quality,
         text_quality=text_quality,
-        evaluation=artifacts.EVALUATION.read(inp),
+        evaluation=evaluation,
         parameters=flatten(made_with.parameters()),
         figures=figures,
     )
 
     for name, png in figures.items():
         artifacts.FIGURES[name].write_bytes(out, png)
+    loss = report.held_out_loss(metrics, evaluation)
+    artifacts.HEADLINE.write(out, Headline.of(loss, errors, metrics, baselines, quality))
     artifacts.REPORT.write_bytes(out, page.encode())
     artifacts.EXPLORER.write_bytes(out, exploration.page(inp, metrics, order=made_with.baseline.order))
     artifacts.seal("plot", out)

@@ -15,6 +15,7 @@ from charloom.adapters.files.formats import (
     write_checksums,
 )
 from charloom.core.common import quality_records, records
+from charloom.core.common.headline import Headline
 
 VOCABULARY = Json("prepare/vocabulary.json", list[str])
 IDS = IdsFile("prepare/ids.npy")
@@ -45,6 +46,7 @@ FIGURES = {
     name: Artifact(f"plot/{name}.png")
     for name in ("loss", "gradcheck", "step_sweep", "samples", "gradient_flow", "dynamics", "quality")
 }
+HEADLINE = Json("plot/metrics.json", Headline)
 REPORT = Artifact("plot/report.html")
 EXPLORER = Artifact("plot/explorer.html")
 
@@ -63,7 +65,7 @@ ALL: tuple[Artifact, ...] = (
     *(TEXT, QUALITY, TEXT_QUALITY),
     EVALUATION,
     *PARAMETERS.values(),
-    *(*FIGURES.values(), REPORT, EXPLORER),
+    *(*FIGURES.values(), HEADLINE, REPORT, EXPLORER),
     RESULT,
 )
 STAGES = tuple(dict.fromkeys(artifact.stage for artifact in ALL))
