@@ -15,8 +15,10 @@ from optuna.trial import TrialState
 
 from charloom.adapters.configuration import load, multirun
 from charloom.adapters.configuration.search import Choice, Interval, Search, read_search
+from charloom.adapters.sweeps.records import JobRecord, read_record
 from charloom.adapters.sweeps.study import Study
-from charloom.core.common.errors import ConfigError, EnvironmentFault
+from charloom.adapters.sweeps.trials import Trials
+from charloom.core.common.errors import ConfigError, EnvironmentFault, StateError
 from tests.project import ROOT, Ended, Project
 
 OPTIONS: dict[str, Any] = {
@@ -108,6 +110,19 @@ def test_a_search_that_cannot_be_is_refused_before_anything_runs(overrides: list
     assert refused.value.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("overrides", "is_multirun", "message"),
+    [
+        (["search=network"], False, "search=network must go with a search, got none; add -m hydra/sweeper=optuna"),
+        (["search=network"], True, "search=network must go with a search"),
+        (["model.hidden_size=interval(8,64)"], True, "model.hidden_size must have an interval in a search alone"),
+    ],
+)
+def test_a_space_without_a_search_is_refused(overrides: list[str], is_multirun: bool, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load(overrides, multirun=is_multirun)
+
+
 @pytest.mark.parametrize("name", [path.stem for path in sorted((ROOT / "conf/search").glob("*.yaml"))])
 def test_the_ready_spaces_are_spaces(name: str) -> None:
     load(["hydra/sweeper=optuna", f"search={name}"], multirun=True)
@@ -122,15 +137,12 @@ def test_a_search_without_optuna_says_the_line_that_installs_it(monkeypatch: pyt
 def study(folder: Path, **options: Any) -> Study:
     """The study of a search in one number, of trainings that validate every 10 of 100 updates."""
     folder.mkdir(exist_ok=True)
-    values: dict[str, Any] = {
-        "n_trials": 6,
-        "sampler": "tpe",
-        "pruner": "median",
-        "seed": 1,
-        "startup_trials": 3,
-    } | options
-    numbers = Search({"x": None}, [Interval("x", 0.001, 1.0, log=True)], [], **values)
-    return Study(folder, numbers, validate_every=10, steps=100)
+    return Study(folder, numbers(**options), validate_every=10, steps=100)
+
+
+def numbers(**options: Any) -> Search:
+    values: dict[str, Any] = {"n_trials": 6, "sampler": "tpe", "pruner": "median", "seed": 1, "startup_trials": 3}
+    return Search({"x": None}, [Interval("x", 0.001, 1.0, log=True)], [], **values | options)
 
 
 def search(folder: Path, *, trials: int = 6, **options: Any) -> list[tuple[int, str, int | None]]:
@@ -178,6 +190,22 @@ def test_a_folder_with_another_search_is_refused(tmp_path: Path) -> None:
 
 def space_of_one_cell() -> Search:
     return Search({"model.cell": None}, [Choice("model.cell", ("rnn", "gru"))], [], 2, "tpe", "none", 1, 3)
+
+
+def test_a_study_that_cannot_be_read_is_said_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "study.db").write_bytes(b"no database" * 1000)
+    with pytest.raises(
+        StateError, match=r"study\.db must be a study that can be read and written, got .*not a database"
+    ):
+        Trials(tmp_path, space_of_one_cell(), "validation_nats_per_char", validate_every=10, steps=100)
+
+
+def test_a_job_whose_trial_was_pruned_before_the_search_was_killed_is_recorded_as_pruned(tmp_path: Path) -> None:
+    place = next(place for place, _, pruned in search(tmp_path) if pruned)
+    JobRecord(place, ("x=1",), "running", 1.0).write(tmp_path / str(place))
+    again = Trials(tmp_path, numbers(), "validation_nats_per_char", validate_every=10, steps=100)
+    assert read_record(tmp_path / str(place)).status == "pruned"
+    assert list(again.tasks()) == []
 
 
 # A grid whose first point ends by its loss, whose second has no text and whose third learns nothing, for ever.

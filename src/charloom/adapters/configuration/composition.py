@@ -34,7 +34,7 @@ from charloom.adapters.configuration.multirun import (
 )
 from charloom.adapters.configuration.plain import require_no_secrets, require_plain_values
 from charloom.adapters.configuration.schema import KEYS, OPTIONS, SECTIONS, Config
-from charloom.adapters.configuration.search import SWEEPERS, read_search
+from charloom.adapters.configuration.search import SWEEPERS, require_search
 from charloom.adapters.configuration.sources import project_root, require_bounded
 from charloom.core.common.errors import CharloomError, ConfigError
 
@@ -151,8 +151,8 @@ def _compose(root: Path, overrides: Sequence[str], multirun: bool) -> tuple[Comp
         composed = compose("config", kept, return_hydra_config=True)
         for override in parser.parse_overrides(sweeper_overrides(composed) if multirun else []):
             is_kept(override)
-        if multirun and not problems and composed.hydra.runtime.choices["hydra/sweeper"] in SWEEPERS:
-            read_search(composed.hydra.sweeper, overrides)
+        if not problems:
+            require_search(composed.hydra, overrides, multirun=multirun)
         HydraConfig.instance().set_config(composed)
         return composed, problems
 

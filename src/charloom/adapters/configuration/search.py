@@ -13,6 +13,7 @@ from typing import Any
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from omegaconf import DictConfig
 
 from charloom.adapters.configuration.launchers import PLUGINS
 from charloom.adapters.configuration.messages import listed, shown
@@ -142,14 +143,36 @@ class Search:
             yield dict(zip(keys, values, strict=True))
 
 
+def require_search(hydra: DictConfig, arguments: Iterable[str], *, multirun: bool) -> None:
+    """Raise ConfigError for a search that cannot be, and for a space where no search is asked for.
+
+    `hydra` is the configuration of Hydra itself. The keys must exist.
+    """
+    choices = hydra.runtime.choices
+    if multirun and choices["hydra/sweeper"] in SWEEPERS:
+        read_search(hydra.sweeper, arguments)
+        return
+    advice = "add -m hydra/sweeper=optuna"
+    if choices[GROUP]:
+        raise ConfigError(f"{GROUP}={choices[GROUP]} must go with a search, got none; {advice}")
+    for override in OverridesParser.create().parse_overrides([*_lines(hydra.sweeper), *arguments]):
+        if override.is_interval_sweep():
+            must = f"{override.key_or_group} must have an interval in a search alone, got none"
+            raise ConfigError(f"{must}; {advice}, or list values")
+
+
+def _lines(sweeper: Mapping[str, Any]) -> list[str]:
+    """The overrides among the options of a sweeper."""
+    return [f"{key}={value}" for key, value in (sweeper["params"] or {}).items()]
+
+
 def read_search(options: Mapping[str, Any], arguments: Iterable[str]) -> Search:
     """The search that the options of Hydra's sweeper and the overrides of its command line describe.
 
     The keys must exist, and Hydra be initialized. Raises ConfigError with all that is wrong.
     """
-    lines = [f"{key}={value}" for key, value in options["params"].items()]
     parser = OverridesParser.create(GlobalHydra.instance().config_loader())  # which knows the options of groups
-    by_key = {found.get_key_element(): found for found in parser.parse_overrides([*lines, *arguments])}
+    by_key = {found.get_key_element(): found for found in parser.parse_overrides([*_lines(options), *arguments])}
     problems, given, space, seeds = list[str](), dict[str, str | None](), list[Dimension](), list[str]()
     for key, override in by_key.items():
         if override.is_hydra_override():

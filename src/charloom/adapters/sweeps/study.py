@@ -7,6 +7,7 @@ nothing had happened. Knows nothing about jobs.
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
@@ -14,10 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import optuna
+from optuna.exceptions import OptunaError
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from charloom.adapters.configuration.search import Choice, Dimension, Search
-from charloom.core.common.errors import ConfigError
+from charloom.core.common.errors import ConfigError, StateError
+from charloom.core.common.formatting import in_one_line
 
 FILE = "study.db"
 _NAME = "charloom"  # of the study in it
@@ -144,6 +148,19 @@ def _storage(path: Path) -> optuna.storages.RDBStorage:
     """The database in a file, whatever is in its name: in a URL, a question mark would end it."""
     connect = partial(sqlite3.connect, path, check_same_thread=False)
     return optuna.storages.RDBStorage("sqlite:///file", engine_kwargs={"creator": connect})
+
+
+@contextmanager
+def storage_faults(folder: Path) -> Iterator[None]:
+    """Turn what a database that cannot be read or written raises into a StateError."""
+    try:
+        yield
+    except (OptunaError, SQLAlchemyError) as error:
+        reason = in_one_line(str(error.__cause__ or error))
+        advice = "free space there, or leave sweep.resume out for a new search"
+        raise StateError(
+            f"{folder / FILE} must be a study that can be read and written, got {reason}; {advice}"
+        ) from None
 
 
 def _suggested(trial: optuna.Trial, dimension: Dimension) -> str:

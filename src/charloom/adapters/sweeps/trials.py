@@ -7,6 +7,7 @@ With the first, the jobs of the other seeds end. Knows nothing about where jobs 
 import math
 import statistics
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import RLock
@@ -15,7 +16,7 @@ from charloom.adapters.configuration.search import Search
 from charloom.adapters.sweeps.curve import ValidationCurve
 from charloom.adapters.sweeps.objectives import Objective
 from charloom.adapters.sweeps.records import JobRecord, Task, is_finished, read_record, records
-from charloom.adapters.sweeps.study import FILE, Study, Trial
+from charloom.adapters.sweeps.study import FILE, Study, Trial, storage_faults
 from charloom.core.common.errors import ConfigError, StateError
 
 
@@ -37,23 +38,21 @@ class Trials:
     def __init__(self, folder: Path, search: Search, objective: str, *, validate_every: int, steps: int) -> None:
         """Begin or go on with the search in a sweep's folder.
 
-        `validate_every` and `steps` are those of a training where they are not searched. Raises ConfigError where the
-        folder has another search.
+        `validate_every` and `steps` are those of a training where they are not searched. `done` is the number of jobs
+        that are not run any more, with those of other seeds that a pruned trial has left out. Raises ConfigError where
+        the folder has another search, and StateError, as all methods do, where its study cannot be read or written.
         """
         most = search.most("train.steps", steps)
         _require_search(folder)
-        self._study = Study(folder, search, validate_every=validate_every, steps=most)
         self._folder, self._search, self._steps = folder, search, steps
         self._objective = Objective.named(objective)
         self._begun: dict[int, _Begun] = {}  # by the number of each job
         self._lock = RLock()
-        for place in self._study.pruned():
-            self._end_pruned(place)
-
-    @property
-    def done(self) -> int:
-        """The number of jobs that are not run any more, with those of other seeds that a pruned trial has left out."""
-        return self._study.ended * max(len(self._search.seeds), 1)
+        with self._held():
+            self._study = Study(folder, search, validate_every=validate_every, steps=most)
+            self.done = self._study.ended * max(len(search.seeds), 1)
+            for place in self._study.pruned():
+                self._end_pruned(place)
 
     def tasks(self) -> Iterator[Task]:
         """The jobs that are to run, each trial asked for when its first job is taken."""
@@ -69,7 +68,7 @@ class Trials:
 
     def prunes(self, task: Task) -> str:
         """Why a running job is to end; empty where it goes on."""
-        with self._lock:
+        with self._held():
             begun = self._begun[task.number]
             if task is begun.tasks[0]:
                 self._judge(begun)
@@ -77,7 +76,7 @@ class Trials:
 
     def note(self, record: JobRecord) -> None:
         """A job has ended."""
-        with self._lock:
+        with self._held():
             begun = self._begun[record.number]
             first = begun.tasks[0].number
             if record.number == first and record.status == "finished":
@@ -89,8 +88,14 @@ class Trials:
             elif record.status == "finished":
                 self._note_objective(begun, record.number)
 
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """In the block, this thread alone looks at the study."""
+        with self._lock, storage_faults(self._folder):
+            yield
+
     def _next(self, trials: Iterator[Trial]) -> _Begun | None:
-        with self._lock:
+        with self._held():
             trial = next(trials, None)
             if trial is None:
                 return None
