@@ -2,11 +2,14 @@
 
 import re
 import shlex
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from charloom.adapters.configuration.search import Optuna
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md"]
@@ -52,7 +55,8 @@ def known_keys() -> set[str]:
     params: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     tracking: dict[str, Any] = yaml.safe_load((conf / "tracking" / "server.yaml").read_text(encoding="utf-8"))
     keys = leaves(params) | leaves({"tracking": tracking}) | {"model.register"}
-    return keys | groups | {"inp", "out", "hydra/launcher", "hydra.launcher.n_jobs"}
+    sweepers = {f"hydra.sweeper.{option.name}" for option in fields(Optuna)}
+    return keys | groups | sweepers | {"inp", "out", "hydra/launcher", "hydra.launcher.n_jobs", "hydra/sweeper"}
 
 
 def leaves(values: dict[str, Any], prefix: str = "") -> set[str]:
