@@ -9,6 +9,8 @@ import pytest
 
 from charloom.adapters import sweeps
 from charloom.adapters.files import artifacts
+from charloom.adapters.sweeps.objectives import Objective
+from charloom.adapters.sweeps.summary import summarize
 from charloom.adapters.tracking import Journal, follower
 from charloom.adapters.tracking.addresses import Target
 from charloom.core.common.records import Sample
@@ -42,7 +44,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
         above = Journal(root / "a sweep/tracking")
         above.start(Target.named(config.tracking), "a sweep")
         record(config, inp, parent=above.folder)
-        sweeps.note_jobs(above, [sweeps.Job(0, ["seed=1"], {"nats_per_char": 1.5})])
+        job = sweeps.Job(0, (), "finished", {"seed": 1}, {"nats_per_char": 1.5})
+        sweeps.note_summary(above, summarize([job], Objective("nats_per_char")), root)
         above.end("FINISHED")
         recorded = record(config, inp)
         hostile = _record_hostile(inp)

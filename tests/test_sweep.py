@@ -145,9 +145,12 @@ def test_the_best_job_of_a_sweep_is_named_in_mlflow(project: SweepProject, four:
     losses = [metrics(four / str(number))["validation_nats_per_char"] for number in range(4)]
     best = losses.index(min(losses))
     assert parent.data.metrics["best/validation_nats_per_char"] == losses[best]
-    learning_rate, _ = JOBS[best]
-    assert parent.data.tags["mlflow.note.content"].startswith(
-        f"Best: jobs {best}, optimizer.learning_rate {learning_rate}"
+    learning_rate, hidden_size = JOBS[best]
+    note = parent.data.tags["mlflow.note.content"]
+    assert f"best: model.hidden_size={hidden_size} optimizer.learning_rate={learning_rate}, {losses[best]:.4f}" in note
+    assert (parent.data.params["optimizer.learning_rate"], parent.data.params["model.hidden_size"]) == (
+        "0.05, 0.1",
+        "8, 12",
     )
 
 

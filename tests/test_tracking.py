@@ -15,6 +15,8 @@ import pytest
 from charloom.adapters import sweeps, tracking, ui
 from charloom.adapters.configuration import Config, TrackingConfig, flatten
 from charloom.adapters.process import kernels
+from charloom.adapters.sweeps.objectives import Objective
+from charloom.adapters.sweeps.summary import summarize
 from charloom.adapters.tracking import Journal, follower, store
 from charloom.adapters.tracking.addresses import Target
 from charloom.adapters.tracking.payload import read_payload
@@ -222,22 +224,24 @@ def test_a_sweep_is_a_parent_with_its_runs_and_its_table(workspace: Path, result
     failed = Journal(workspace / "a sweep/2/tracking")
     failed.start(Target.named(config.tracking), "rnn 100", parameters={"optimizer.learning_rate": "1e9"}, parent=above)
     failed.end("FAILED", message)
+    rate = "optimizer.learning_rate"
     jobs = [
-        sweeps.Job(0, ["optimizer.learning_rate=0.1"], {"nats_per_char": 1.5}),
-        sweeps.Job(1, ["optimizer.learning_rate=0.05"], {"nats_per_char": 37.5e-12}),
-        sweeps.Job(2, ["optimizer.learning_rate=1e9"], {}, message, 4),
-        sweeps.Job(3, ["optimizer.learning_rate=1e8"], {"nats_per_char": float("nan")}),
+        sweeps.Job(0, (), "finished", {rate: 0.1}, {"nats_per_char": 1.5}),
+        sweeps.Job(1, (), "finished", {rate: 0.05}, {"nats_per_char": 37.5e-12}),
+        sweeps.Job(2, (), "failed", {rate: 1e9}, reason=message, exit_code=4),
+        sweeps.Job(3, (), "finished", {rate: 1e8}, {"nats_per_char": float("nan")}),
     ]
-    sweeps.note_jobs(journal, jobs)
+    sweeps.note_summary(journal, summarize(jobs, Objective("nats_per_char")), workspace)
     journal.end("FAILED", "1 of 4 jobs failed")
     follower.sync(workspace / "a sweep")
     run = client.get_run(parent)
     assert run.info.status == "FAILED"
-    assert run.data.metrics == {"best/nats_per_char": 37.5e-12, "best/seeds": 1}
+    assert run.data.metrics == {"best/nats_per_char": 37.5e-12, "best/seeds": 1, "best/lead": 1.5 - 37.5e-12}
+    assert run.data.params == {rate: "0.1, 0.05, 1000000000.0, 100000000.0"}
     table = json.loads(Path(client.download_artifacts(parent, "sweep.json")).read_text())
-    assert table["columns"] == ["job", "optimizer.learning_rate", "nats_per_char", "error"]
-    assert table["data"][1] == ["1", "0.05", "3.75e-11", ""]
-    assert table["data"][2] == ["2", "1e9", "", message]
+    assert table["columns"] == ["job", "status", rate, "nats_per_char", "seconds", "error"]
+    assert table["data"][1] == ["1", "finished", "0.05", "3.75e-11", "", ""]
+    assert table["data"][2] == ["2", "failed", "1000000000.0", "", "", message]
 
     under = Project(workspace).runs(f"tags.mlflow.parentRunId = '{parent}'")
     (failure,) = (run for run in under if "charloom.error" in run.data.tags)
@@ -259,7 +263,7 @@ def test_off_sends_nothing_but_still_writes_the_fingerprint(
     with tracking.live_run(config) as journal, tracking.live_sweep(config.tracking, workspace) as above:
         assert journal is None
         assert above is None
-    sweeps.note_jobs(None, [])
+    sweeps.note_summary(None, summarize([], Objective("nats_per_char")), workspace)
     assert sorted(path.name for path in workspace.iterdir()) == ["artifacts", "conf", "params.yaml", "track"]
 
 

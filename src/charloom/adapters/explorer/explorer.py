@@ -5,7 +5,6 @@ it runs, and nothing is loaded.
 """
 
 import base64
-import hashlib
 import html
 import json
 import re
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from charloom.adapters.pages import policy_source
 from charloom.core.common.types import Array
 from charloom.core.network import Model
 from charloom.core.network.units import Unit, Units
@@ -186,8 +186,7 @@ def _filled(name: str, data: str) -> bytes:
     def inlined(reference: re.Match[str]) -> str:
         tag, file = ("style", reference[1]) if reference[1] else ("script", reference[2])
         content = "\n" + _read(file)
-        sha256 = hashlib.sha256(content.encode()).digest()
-        hashes[tag].append(f"'sha256-{base64.b64encode(sha256).decode('ascii')}'")
+        hashes[tag].append(policy_source(content))
         return f"<{tag}>{content}</{tag}>"
 
     page = _REFERENCE.sub(inlined, _read(name))

@@ -13,9 +13,8 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from charloom.adapters.configuration import override
+from charloom.adapters.pages import as_html, environment
 from charloom.adapters.report.originality import originality
 from charloom.adapters.report.verdict import held_out_loss, ranking, verdict
 from charloom.core.common.formatting import scientific
@@ -79,21 +78,7 @@ def page(
         command=_command(parameters),
         figures={name: base64.b64encode(png).decode("ascii") for name, png in figures.items()},
     )
-    return html.translate(_SIGNS)
-
-
-# A visible sign for each character that HTML cannot hold: control characters and lone surrogates.
-_SIGNS = {code_point: chr(0x2400 + code_point) for code_point in range(0x20) if chr(code_point) not in "\t\n"}
-_SIGNS |= dict.fromkeys([*range(0x7F, 0xA0), *range(0xD800, 0xE000)], "\N{REPLACEMENT CHARACTER}")
-
-
-def _number(value: int | float) -> str:
-    """A count in full, any other number with four significant digits.
-
-    >>> [_number(value) for value in (100000, 1.63251)]
-    ['100,000', '1.633']
-    """
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+    return as_html(html)
 
 
 def _command(parameters: Mapping[str, Any]) -> str:
@@ -118,15 +103,8 @@ def _by_group(items: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, list[tupl
         yield name, list(group)
 
 
-_environment = Environment(
-    loader=PackageLoader(__package__, ""),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_environment = environment(__package__)
 _environment.filters |= {
-    "number": _number,
     "by_group": _by_group,
     "parameter": partial(json.dumps, ensure_ascii=False),  # to the last digit, as it may stand in params.yaml
     "scientific": partial(scientific, digits=3),

@@ -2,9 +2,28 @@
 
 from charloom.adapters.sweeps.folder import own
 from charloom.adapters.sweeps.jobs import Job
-from charloom.adapters.sweeps.parent import note_jobs
+from charloom.adapters.sweeps.parent import note_summary
 from charloom.adapters.sweeps.plugins import register
+from charloom.adapters.sweeps.presets import write_best_preset
+from charloom.adapters.sweeps.records import records
 from charloom.adapters.sweeps.sharing import run_once
+from charloom.adapters.sweeps.summary import lines
 from charloom.adapters.sweeps.sweep import SweepError, sweep
+from charloom.adapters.sweeps.terminal import failures
+from charloom.adapters.sweeps.writing import PAGE, write_summary
 
-__all__ = ["Job", "SweepError", "note_jobs", "own", "register", "run_once", "sweep"]
+__all__ = [
+    "PAGE",
+    "Job",
+    "SweepError",
+    "failures",
+    "lines",
+    "note_summary",
+    "own",
+    "records",
+    "register",
+    "run_once",
+    "sweep",
+    "write_best_preset",
+    "write_summary",
+]

@@ -21,7 +21,7 @@ from charloom.adapters.sweeps.records import Task, is_finished, read_record, rec
 from charloom.core.common.errors import CharloomError, ConfigError, DataError, EnvironmentFault
 
 _NAME = "sweep.json"
-_LOCK = "sweep.lock"
+LOCK = "sweep.lock"
 _SWEEPS = Path("multirun")  # as hydra.sweep.dir has it
 _LATEST = "latest"
 
@@ -45,7 +45,7 @@ def find(config: Config, overrides: Sequence[str]) -> Path:
 def held(folder: Path, config: Config, overrides: Sequence[str]) -> Iterator[None]:
     """In the block, this process alone runs the sweep in the folder. Raises EnvironmentFault where another one does."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / _LOCK).open("ab") as lock:
+    with (folder / LOCK).open("ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,24 +1,28 @@
 """What the run of a sweep in MLflow, above the runs of its jobs, holds."""
 
-from collections.abc import Sequence
+from pathlib import Path
 
-from charloom.adapters.sweeps.jobs import Job, configurations
+from charloom.adapters.sweeps.summary import Summary, description
+from charloom.adapters.sweeps.writing import WRITTEN
 from charloom.adapters.tracking import Journal
-from charloom.adapters.tracking.payload import NOTE_TAG, as_text
+from charloom.adapters.tracking.payload import NOTE_TAG
+
+_MAX_TAG = 5000  # characters that MLflow takes in a tag's value
 
 
-def note_jobs(journal: Journal | None, jobs: Sequence[Job]) -> None:
-    """Enter two tables into a sweep's journal: `sweep.json` of the jobs, and `summary.json` of the configurations.
+def note_summary(journal: Journal | None, summary: Summary, sweep: Path) -> None:
+    """Enter the summary into a sweep's journal: the files in the sweep's folder, and what the run's pages show.
 
-    The best configuration is the run's description, and its figures are the metrics `best/…`: the mean over the seeds,
-    their number, and where it is more than one the standard deviation as `best/…_sd`.
+    These are the tables `sweep.json` of the jobs and `summary.json` of the configurations; the best configuration as
+    the description, its figures as the metrics `best/…`, with the number of seeds, the deviation over them as
+    `best/…_sd` and the lead; and as parameters the keys that differ, with all their values.
     """
     if journal is None:
         return
-    found = configurations(jobs)
-    rows = [job.row() for job in jobs]
-    journal.log(tables={"sweep.json": rows, "summary.json": [configuration.row() for configuration in found]})
-    if found and found[0].figures:
-        note = ", ".join(f"{column} {as_text(value)}" for column, value in found[0].row().items())
-        best = {f"best/{name}": value for name, value in found[0].metrics().items()}
-        journal.log(metrics=best, tags={NOTE_TAG: f"Best: {note}"})
+    journal.log(
+        metrics={f"best/{name}": value for name, value in summary.metrics().items()},
+        parameters=summary.swept(),
+        tags={NOTE_TAG: description(summary)[:_MAX_TAG]},
+        files=[(path, "") for name in WRITTEN if (path := sweep / name).is_file()],
+        tables={"sweep.json": summary.job_rows(), "summary.json": summary.rows()},
+    )

@@ -6,23 +6,22 @@ MLflow, a run stands above the runs of the jobs; where MLflow cannot be written 
 goes on. Knows nothing about how a job is run.
 """
 
-import csv
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from charloom.adapters.configuration import Config
-from charloom.adapters.files import artifacts
 from charloom.adapters.sweeps.drawing import draw_best
 from charloom.adapters.sweeps.folder import command, find, held
-from charloom.adapters.sweeps.jobs import FIGURES, Job, configurations, table
-from charloom.adapters.sweeps.parent import note_jobs
-from charloom.adapters.sweeps.records import JobRecord, is_finished, records
+from charloom.adapters.sweeps.parent import note_summary
+from charloom.adapters.sweeps.records import records
+from charloom.adapters.sweeps.summary import lines
 from charloom.adapters.sweeps.terminal import failures
-from charloom.adapters.tracking import live_sweep
+from charloom.adapters.sweeps.writing import PAGE, write_summary
+from charloom.adapters.tracking import Journal, live_sweep
 from charloom.core.common.errors import CharloomError
+from charloom.core.common.formatting import in_one_line
 
 
 class SweepError(CharloomError):
@@ -48,48 +47,27 @@ def sweep(config: Config, overrides: Sequence[str]) -> Iterator[Path]:
                     yield folder
                     draw_best(folder, config)
                 finally:
-                    found = list(records(folder))
-                    jobs = [_read_job(path, record) for path, record in found]
-                    _write(folder, jobs)
-                    for line in failures([record for _, record in found]):
+                    found = [record for _, record in records(folder)]
+                    if found:
+                        _sum_up(folder, config.sweep.objective, journal)
+                    for line in failures(found):
                         print(line, file=sys.stderr)
-                    note_jobs(journal, jobs)
-                if failed := [job for job in jobs if job.error]:
-                    first = f"job {failed[0].number} ({' '.join(failed[0].overrides)}): {failed[0].error}"
-                    raise SweepError(
-                        f"{len(failed)} of {len(jobs)} jobs failed, the first: {first}", failed[0].exit_code
-                    )
+                if failed := [record for record in found if record.status not in ("finished", "pruned")]:
+                    first = failed[0]
+                    why = f"job {first.number} ({' '.join(first.overrides)}): {first.message or first.status}"
+                    told = f"{len(failed)} of {len(found)} jobs failed, the first: {why}"
+                    raise SweepError(told, first.exit_code or 1)
         except BaseException:
             print(f"to run what has no result yet: {command(folder, overrides)}", file=sys.stderr)
             raise
 
 
-def _read_job(folder: Path, record: JobRecord) -> Job:
-    if record.status == "pruned":
-        return Job(record.number, list(record.overrides), {})
-    if not is_finished(folder, record):
-        message = record.message or "ended before its result"
-        return Job(record.number, list(record.overrides), {}, message, record.exit_code or 1)
-    metrics = vars(artifacts.METRICS.read(folder))
-    figures = {name: metrics[name] for name in FIGURES if metrics[name] is not None}
-    return Job(record.number, list(record.overrides), figures)
-
-
-def _write(folder: Path, jobs: Sequence[Job]) -> None:
-    """The jobs as sweep.csv, the configurations as summary.csv and, best first, as a table on the terminal."""
-    if not jobs:
+def _sum_up(folder: Path, objective: str, journal: Journal | None) -> None:
+    """Write, print and note the summary; where that is impossible, say so: the jobs are what they are."""
+    try:
+        summary = write_summary(folder, objective)
+    except (CharloomError, OSError) as error:
+        print(f"charloom: warning: there is no summary: {in_one_line(str(error))}", file=sys.stderr)
         return
-    found = configurations(jobs)
-    _write_csv(folder / "sweep.csv", [job.row() for job in jobs])
-    _write_csv(folder / "summary.csv", [configuration.row() for configuration in found])
-    print(*table(found), f"summary in {folder / 'summary.csv'}", sep="\n", file=sys.stderr)
-
-
-def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Rows as a file; where a row lacks a column, its cell is empty."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(
-            file, list(dict.fromkeys(column for row in rows for column in row)), lineterminator="\n"
-        )
-        writer.writeheader()
-        writer.writerows(rows)
+    print(*lines(summary), f"page: {folder / PAGE}", sep="\n", file=sys.stderr)
+    note_summary(journal, summary, folder)
