@@ -113,14 +113,14 @@ def test_each_run_of_a_sweep_has_the_result_the_parameters_and_the_figures_of_it
         assert data.params["train.steps"] == "60"
         figures = {key: value for key, value in metrics(four / str(number)).items() if isinstance(value, int | float)}
         assert {key: data.metrics[f"train/{key}"] for key in figures} == figures
-        assert data.metrics["smooth_loss"] == figures["smooth_loss"]
+        assert data.metrics["curves/smooth_loss"] == figures["smooth_loss"]
 
 
 def test_the_runs_of_a_sweep_have_the_loss_at_each_step_of_the_history(project: SweepProject, four: Path) -> None:
     _, children = project.sweep_runs(four)
     (run,) = (run for run in children if run.data.tags["charloom.result"] == result(four / "3"))
     client = project.mlflow_client()
-    points = [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, "smooth_loss")]
+    points = [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, "curves/smooth_loss")]
     with (four / "3/train/history.csv").open(encoding="ascii", newline="") as file:
         history = [(int(row["step"]), float(row["smooth_loss"])) for row in csv.DictReader(file)]
     assert points == history

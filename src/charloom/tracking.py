@@ -23,8 +23,10 @@ def main() -> int:
     del sys.argv[1]
 
     def work() -> None:
-        folder = parser.parse_args().folder
-        follower.follow(folder) if command == "follow" else follower.sync(folder)
+        given = parser.parse_args()
+        if command == "follow":
+            sys.exit(follower.follow(given.folder))
+        follower.sync(given.folder)
 
     return exit_code(work)
 

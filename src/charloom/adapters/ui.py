@@ -15,12 +15,13 @@ from charloom.adapters.configuration import TrackingConfig, load
 from charloom.adapters.process import servers
 from charloom.adapters.process.signals import Interrupted
 from charloom.adapters.tracking.addresses import Address
-from charloom.adapters.tracking.store import opened
+from charloom.adapters.tracking.payload import CURVES
+from charloom.adapters.tracking.store import EXPERIMENT_TAGS, opened
 from charloom.core.common.errors import ConfigError, EnvironmentFault
 
 # What the list of runs shows, under the name by which the page finds it among the experiment's tags.
 _VIEW_NAME = "charloom"
-_METRICS = ("smooth_loss", "validation_bits_per_char")
+_METRICS = ("smooth_loss", "validation_nats_per_char")
 _PARAMETERS = ("model.cell", "model.hidden_size", "optimizer.name", "optimizer.learning_rate", "train.steps")
 _VIEW = {
     "searchFilter": "",
@@ -30,7 +31,8 @@ _VIEW = {
     "lifecycleFilter": "Active",
     "datasetsFilter": [],
     "modelVersionFilter": "All Runs",
-    "selectedColumns": [f"metrics.`{name}`" for name in _METRICS] + [f"params.`{name}`" for name in _PARAMETERS],
+    "selectedColumns": [f"metrics.`{CURVES}/{name}`" for name in _METRICS]
+    + [f"params.`{name}`" for name in _PARAMETERS],
 }
 
 
@@ -59,6 +61,8 @@ def serve(tracking: TrackingConfig, *, port: int | None = None, browser: bool = 
         raise ConfigError("tracking.mode must be sqlite or server to have runs to show, got off; try tracking=sqlite")
     with opened(tracking, "its pages cannot be shown") as store:
         empty = not store.client.search_runs([store.experiment_id], max_results=1)
+        for tag, value in EXPERIMENT_TAGS.items():  # an older version may have set others
+            store.client.set_experiment_tag(store.experiment_id, tag, value)
         store.client.set_experiment_tag(store.experiment_id, f"mlflow.sharedViewState.{_VIEW_NAME}", json.dumps(_VIEW))
     if empty:
         print("There are no runs yet; `make repro` or `python -m charloom.experiment` makes the first.", flush=True)

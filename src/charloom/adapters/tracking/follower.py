@@ -19,7 +19,7 @@ from charloom.adapters.tracking.addresses import Target
 from charloom.adapters.tracking.journal import close_if_left_open, is_open, target_in
 from charloom.adapters.tracking.sending import Sender, is_sent
 from charloom.adapters.tracking.store import Refused, Store, connect, faults, prepare
-from charloom.core.common.errors import CharloomError, ConfigError, EnvironmentFault, StateError
+from charloom.core.common.errors import CharloomError, ConfigError, EnvironmentFault
 from charloom.core.common.formatting import in_one_line
 
 _SECONDS_BETWEEN_ROUNDS = 1.0
@@ -46,12 +46,10 @@ class _Server:
         try:
             with faults(self.target, _LATER):
                 self.store = self.store or connect(self.target)
-                Sender(self.store, self.target.experiment, folder).send()
-        except StateError as error:
-            self._tell(f"{error}: MLflow lacks the files of that result")
-            return False
+                sent = Sender(self.store, self.target.experiment, folder).send()
         except EnvironmentFault as error:
             self._tell(str(error))
+            self.store = None  # where the database is a new one, the experiment is, too
             longer = min(2 * self.rest or 1.0, _MOST_SECONDS_OF_REST)
             self.rest = math.inf if isinstance(error, Refused) else longer
             self.rested = time.monotonic() + self.rest
@@ -60,6 +58,8 @@ class _Server:
             self.told.clear()
             print(f"charloom: MLflow at {self.target.address} answers again", file=sys.stderr)
         self.rest = 0.0
+        if sent.problem:
+            self._tell(f"MLflow lacks the files of a result: {sent.problem}")
         return True
 
     def _tell(self, message: str) -> None:
@@ -95,10 +95,10 @@ class Follower:
                 server.rested = 0.0
 
 
-def follow(folder: Path) -> None:
+def follow(folder: Path) -> int:
     """Follow the runs in a folder until standard input is closed: the process that they belong to is at its end.
 
-    Then everything is sent that a server takes. Raises EnvironmentFault where something is still missing.
+    Then everything is sent that a server takes. The exit code: 5 where something is still missing.
     """
     with suppress(OSError):
         os.nice(10)
@@ -119,10 +119,12 @@ def follow(folder: Path) -> None:
         _close(folders := known.within(folder))
         all_ended = not any(map(is_open, folders))  # a job of a sweep that was killed may be at its last checkpoint
         follower.hurry()
-        if follower.send(folders) and all_ended:
-            return _forget(folders)
-        if time.monotonic() > give_up:
-            raise EnvironmentFault("MLflow lacks parts")
+        all_sent = follower.send(folders)
+        if all_sent and all_ended:
+            _forget(folders)
+            return 0
+        if (all_ended and not all_sent) or time.monotonic() > give_up:
+            return EnvironmentFault.exit_code
         time.sleep(_SECONDS_BETWEEN_ROUNDS)
 
 
@@ -144,7 +146,9 @@ def sync(folder: Path | None) -> None:
             with faults(target, "try `python -m charloom.tracking sync` again later"):
                 if target not in stores:
                     stores[target] = connect(target)
-                Sender(stores[target], target.experiment, place).send()
+                problem = Sender(stores[target], target.experiment, place).send().problem
+            if problem:
+                problems[f"MLflow lacks the files of a result: {problem}"] = None
         except CharloomError as error:
             problems[str(error)] = None
             continue

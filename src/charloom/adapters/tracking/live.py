@@ -145,7 +145,7 @@ def _leave(follower: "subprocess.Popen[bytes]", folder: Path, *, kill: bool = Fa
     """Tell the follower of the end, wait for it, and say what became of the run."""
     assert follower.stdin is not None
     follower.stdin.close()
-    command = shlex.join(["python", "-m", "charloom.tracking", "sync", str(folder)])
+    command = shlex.join(["python", "-m", "charloom.tracking", "sync", str(folder.parent)])
     try:
         code = follower.wait(_SECONDS_TO_LEAVE)
     except subprocess.TimeoutExpired:

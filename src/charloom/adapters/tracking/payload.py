@@ -13,6 +13,7 @@ from charloom.adapters.process import kernels
 from charloom.core.common.records import ErrorRow, Inspection, Result, Summary
 
 RESULT_TAG = "charloom.result"
+CURVES = "curves"  # before the slash in the names of the metrics that grow while a training runs
 NOTE_TAG = "mlflow.note.content"  # what MLflow's page of a run shows as the description, in Markdown
 
 # The ids are as large as the corpus, and each sample is sent as a text of its own.
@@ -60,10 +61,9 @@ def read_payload(inp: Path, result: Result) -> Payload:
         "charloom.kernels": _kernels(made_with),
         NOTE_TAG: _NOTE.format(rows=rows),
     }
-    metrics = [(f"rel_error/{tensor}", error, 0) for tensor, error in relative.items()]
-    metrics += [(f"rel_error_central/{tensor}", error, 0) for tensor, error in central.items()]
+    metrics = [*_magnitudes("complex_step", relative), *_magnitudes("central_difference", central)]
     metrics += [
-        (f"baseline/{model.name}/{key}", getattr(model, key), 0)
+        (f"ngrams/{model.name}/{key}", getattr(model, key), 0)
         for model in artifacts.BASELINES.read(inp).models
         for key in ("nats_per_char", "bits_per_char", "perplexity")
     ]
@@ -114,15 +114,27 @@ def as_text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
+def _magnitudes(method: str, errors: Mapping[str, float]) -> Iterator[tuple[str, float, int]]:
+    """The largest relative error of each tensor as its decimal logarithm: of 1e-12, the page would show 0.00."""
+    for tensor, error in errors.items():
+        if error:
+            yield f"gradcheck/log10_{method}/{tensor}", math.log10(error), 0
+
+
 def curves(row: Mapping[str, Any], seq_length: int) -> Iterator[tuple[str, float, int, float]]:
-    """The losses of a row of a training's journal as metrics with the step and the time, in bits per character too."""
-    step, seconds = row["step"], row["time"]
-    yield "loss", row["loss"], step, seconds
-    yield "smooth_loss", row["smooth_loss"], step, seconds
-    yield "bits_per_char", row["smooth_loss"] / (seq_length * math.log(2)), step, seconds
+    """The losses of a row of a training's journal as metrics with the step and the time, in bits per character too.
+
+    A run's page sorts its charts by what stands before the slash, and so opens with these.
+    """
+    losses = {
+        "loss": row["loss"],
+        "smooth_loss": row["smooth_loss"],
+        "bits_per_char": row["smooth_loss"] / (seq_length * math.log(2)),
+    }
     if (validation := row["validation_nats_per_char"]) is not None:
-        yield "validation_nats_per_char", validation, step, seconds
-        yield "validation_bits_per_char", validation / math.log(2), step, seconds
+        losses |= {"validation_nats_per_char": validation, "validation_bits_per_char": validation / math.log(2)}
+    for name, value in losses.items():
+        yield f"{CURVES}/{name}", value, row["step"], row["time"]
 
 
 def _inside(inspections: list[Inspection]) -> Iterator[tuple[str, float, int]]:

@@ -18,11 +18,11 @@ import filelock
 from charloom.adapters.files.formats import replacing
 from charloom.adapters.tracking import requests
 from charloom.adapters.tracking.fingerprint import hash_result
-from charloom.adapters.tracking.journal import Event, header, is_gone, read
+from charloom.adapters.tracking.journal import Event, header, is_gone, last, read
 from charloom.adapters.tracking.payload import NOTE_TAG, RESULT_TAG, curves, read_payload
 from charloom.adapters.tracking.registry import register_in
 from charloom.adapters.tracking.store import Store
-from charloom.core.common.errors import EnvironmentFault, StateError
+from charloom.core.common.errors import CharloomError, EnvironmentFault, StateError
 from charloom.core.common.formatting import in_one_line
 from charloom.core.common.records import Result
 
@@ -44,7 +44,8 @@ class Sent:
     """What was sent of a journal, and to where: `offset` bytes of it, to the run with this id.
 
     `doubtful` where MLflow may have done something without an answer, `gone` where a person has deleted the run, and
-    `found` where another run holds the result, whose id this is then. `registered` says which version of a model it is.
+    `found` where another run holds the result, whose id this is then. `registered` says which version of a model it is,
+    and `problem` why MLflow lacks the files of the result.
     """
 
     uri: str
@@ -56,6 +57,7 @@ class Sent:
     gone: bool = False
     found: bool = False
     registered: str = ""
+    problem: str = ""
 
     @classmethod
     def read(cls, folder: Path) -> "Sent | None":
@@ -118,7 +120,7 @@ class Sender:
                 self._settle()
         except Exception:
             if self._is_lost():
-                return self._sent
+                return self._sent if self._sent.gone else self._send()
             self._note(doubtful=True)
             raise
         return self._sent
@@ -205,13 +207,18 @@ class Sender:
 
     def _complete(self, event: Event) -> None:
         """Let the run hold the result; if another one does already, that is the run of this journal from now on."""
+        if event != last(self.folder, "result"):  # a sweep's best job has pages at the sweep's end
+            return
         inp = (self.folder / event["folder"]).resolve()
-        result = hash_result(inp)
-        if result.result != event["result"]:
-            raise StateError(
-                f"{inp} must hold the result {event['result'][:16]}…, got another one; record that instead"
-            )
-        payload = read_payload(inp, result)
+        try:
+            result = hash_result(inp)
+            payload = read_payload(inp, result)
+            if result.result != event["result"]:
+                raise StateError(f"{inp} must hold the result that was to be recorded, got another one")
+        except CharloomError as error:
+            self._note(problem=str(error))
+            return
+        self._note(problem="")
         with self.store.locked():
             other = self._holder(result.result)
             if other is None:
@@ -272,9 +279,10 @@ class Sender:
                 self.client.update_run(self._run_id, status="RUNNING")
 
     def _is_lost(self) -> bool:
-        """Whether an error is that of a run which a person has deleted, and which is not made anew.
+        """Whether an error is that of a run which MLflow no longer has.
 
-        One that the server does not know, because its database was lost, is forgotten: the next attempt makes it anew.
+        A run that a person has deleted is `gone`. One that the server does not know, because its database was lost, is
+        forgotten, and can be made anew.
         """
         from mlflow.exceptions import MlflowException
 
@@ -285,6 +293,7 @@ class Sender:
         except MlflowException as error:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 self._note(run_id=None, offset=0)
+                return True
             return False
         if gone:
             self._note(gone=True)

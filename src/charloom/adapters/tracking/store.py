@@ -16,6 +16,7 @@ import filelock
 from charloom.adapters.configuration import TrackingConfig
 from charloom.adapters.tracking import moved
 from charloom.adapters.tracking.addresses import Address, Target, home, without_secrets
+from charloom.adapters.tracking.payload import CURVES
 from charloom.core.common.errors import EnvironmentFault
 
 if TYPE_CHECKING:
@@ -30,9 +31,9 @@ _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-_EXPERIMENT_TAGS = {
+EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",  # opens on runs, not on traces
-    "mlflow.experiment.primaryMetric.name": "validation_nats_per_char",
+    "mlflow.experiment.primaryMetric.name": f"{CURVES}/validation_nats_per_char",
     "mlflow.experiment.primaryMetric.greaterIsBetter": "false",
 }
 
@@ -142,7 +143,7 @@ def _create_experiment(client: "MlflowClient", name: str, location: str | None) 
     from mlflow.exceptions import MlflowException
 
     try:
-        return str(client.create_experiment(name, location, _EXPERIMENT_TAGS))
+        return str(client.create_experiment(name, location, EXPERIMENT_TAGS))
     except MlflowException:
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
