@@ -88,6 +88,7 @@ class Gate:
 
     def __init__(self, port: int) -> None:
         self.status: int | None = None
+        self.asked = 0  # requests that were answered with it
         gate = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -100,6 +101,7 @@ class Gate:
             def do_GET(self) -> None:
                 body = self._body()
                 if gate.status is not None:
+                    gate.asked += 1
                     return self._answer(gate.status, b"no", "text/plain")
                 onward = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
                 headers = {key: value for key, value in self.headers.items() if key.lower() not in _OWN_HEADERS}

@@ -101,7 +101,7 @@ def follow(folder: Path) -> int:
     Then everything is sent that a server takes. The exit code: 5 where something is still missing.
     """
     with suppress(OSError):
-        os.nice(10)
+        os.nice(5)
     prepare()
     folder = folder.parent  # the journal's own folder stands in that of the run, or of the sweep
     follower, rounds = Follower(), 0

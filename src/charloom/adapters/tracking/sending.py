@@ -36,6 +36,7 @@ _PARENT_TAG = "mlflow.parentRunId"  # MLflow's own tags have no public constants
 _ROWS_AT_ONCE = 190  # five points each, and MLflow takes a thousand at once
 _MAX_TAG = 5000  # characters that MLflow takes in a tag's value
 _END_OF_LOG = 2000  # bytes of a failed job's log that its description shows
+_LOST = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the codes of errors about runs that are gone
 _JOB_LOG = "job.log"  # beside the folder of a job's journal
 
 
@@ -118,8 +119,8 @@ class Sender:
                 new = True
             if self._sent.doubtful and new:
                 self._settle()
-        except Exception:
-            if self._is_lost():
+        except Exception as error:
+            if self._is_lost(error):
                 return self._sent if self._sent.gone else self._send()
             self._note(doubtful=True)
             raise
@@ -278,7 +279,7 @@ class Sender:
             else:
                 self.client.update_run(self._run_id, status="RUNNING")
 
-    def _is_lost(self) -> bool:
+    def _is_lost(self, error: Exception) -> bool:
         """Whether an error is that of a run which MLflow no longer has.
 
         A run that a person has deleted is `gone`. One that the server does not know, because its database was lost, is
@@ -286,12 +287,12 @@ class Sender:
         """
         from mlflow.exceptions import MlflowException
 
-        if self._sent.run_id is None:
+        if self._sent.run_id is None or getattr(error, "error_code", None) not in _LOST:
             return False
         try:
             gone = self.client.get_run(self._run_id).info.lifecycle_stage != "active"
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+        except MlflowException as reason:
+            if reason.error_code == "RESOURCE_DOES_NOT_EXIST":
                 self._note(run_id=None, offset=0)
                 return True
             return False
