@@ -111,13 +111,14 @@ def test_an_error_is_one_line_whatever_it_quotes(project: Project, where: str) -
         assert on_a_terminal(project, *arguments) == (2, f"{expected}\r\n".encode())
 
 
-def test_the_table_of_a_sweep_is_a_line_for_each_job(project: Project) -> None:
+def test_what_a_sweep_says_of_a_job_is_a_line_whatever_is_in_its_overrides(project: Project) -> None:
     ended = project.python(
         "-m", "charloom.experiment", "-m", *SMALL, override("synthesize.prime", "a\nb\x1b[31m"), "tracking=off"
     )
     assert ended.code == 3
-    (row,) = (line for line in ended.errors.splitlines() if line.split()[:1] == ["0"])
-    assert "\\x1b" in row
+    lines = [line for line in ended.errors.splitlines() if line.split()[:1] == ["0"]]
+    assert len(lines) == 3  # when it ended, in the summary, and among those that failed
+    assert sum("\\x1b" in line for line in lines) == 2  # one configuration has no overrides that differ
     assert "\x1b" not in ended.errors
 
 
