@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from charloom.adapters.configuration import flatten
+from charloom.adapters.configuration import flatten, override
 from charloom.adapters.files import artifacts
 from charloom.adapters.sweeps.records import JobRecord, Status
+from charloom.adapters.tracking.payload import as_text
 from charloom.core.common.records import HistoryRow, Result, Sample, TrainingMetrics
 from tests.results import EVALUATION, make_config, seal
 
@@ -36,7 +37,7 @@ def add_job(
     Without a loss, nothing was validated. A job that has not finished has its parameters and its record alone.
     """
     folder = sweep / str(number)
-    typed = tuple(f"{key}={value}" for key, value in values.items()) if overrides is None else overrides
+    typed = tuple(map(_override, values, values.values())) if overrides is None else overrides
     artifacts.PARAMETERS["train"].write(folder / "train", parameters(values))
     if status == "finished":
         _train(folder / "train", loss, sample)
@@ -46,6 +47,10 @@ def add_job(
     code = 0 if status == "finished" else 1
     JobRecord(number, typed, status, 1000.0, 1012.5, code, message).write(folder)
     return folder
+
+
+def _override(key: str, value: object) -> str:
+    return override(key, value) if isinstance(value, str) else f"{key}={as_text(value)}"
 
 
 def _train(out: Path, loss: float | None, sample: str) -> None:

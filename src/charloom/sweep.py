@@ -31,7 +31,7 @@ def main() -> None:
     summary = sweeps.write_summary(given.folder, _objective(given.objective))
     failed = sweeps.failures([record for _, record in sweeps.records(given.folder)])
     print(*sweeps.lines(summary), *failed, f"page: {given.folder / sweeps.PAGE}", sep="\n")
-    if given.preset:
+    if given.preset is not None:
         path = sweeps.write_best_preset(given.preset, summary, given.folder, force=given.force)
         print(f"preset={given.preset} is in {path}")
 

@@ -59,9 +59,14 @@ SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 _FLAGS: dict[str, dict[str, list[str]]] = {
     "experiment": {"-m": [], "--multirun": [], "--cfg": ["job", "hydra", "all"], "--help": []},
     "serve": {"--model": [], "--host": [], "--port": [], "--no-browser": [], "--help": []},
+    "sweep": {"--preset": [], "--force": [], "--help": []},
     "tracking": {"--port": [], "--no-browser": [], "--help": []},
 }
-_SECTIONS = {"serve": ["tracking", "model.register"], "tracking": ["tracking"]}  # that the other commands read
+_SECTIONS = {
+    "serve": ["tracking", "model.register"],
+    "sweep": ["sweep.objective"],
+    "tracking": ["tracking"],
+}  # that the other commands read
 
 
 def answer(line: str) -> list[str]:

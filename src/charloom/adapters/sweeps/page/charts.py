@@ -111,7 +111,7 @@ def curves(title: str, found: Mapping[int, Iterable[Curve]]) -> Chart | None:
     x, y = numbers([0.0, float(last)], margin=0), numbers(later or [loss for _, curve in lines for _, loss in curve])
 
     def path(curve: Curve) -> str:
-        return _path([(x.place(step), y.place(loss)) for step, loss in _thinned(curve)])
+        return _path([(x.place(step), y.place(loss)) for step, loss in thinned(curve)])
 
     return Chart(title, x, y, [Line(place, path(curve)) for place, curve in lines])
 
@@ -212,7 +212,7 @@ def _finite(curve: Curve) -> Curve:
     return [(step, loss) for step, loss in curve if math.isfinite(loss)]
 
 
-def _thinned(curve: Curve) -> Iterator[tuple[int, float]]:
+def thinned(curve: Curve) -> Iterator[tuple[int, float]]:
     """The first and the last point, and of each part between them the lowest and the highest."""
     if len(curve) <= 2 * _POINTS:
         yield from curve

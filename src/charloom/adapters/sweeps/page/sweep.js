@@ -4,6 +4,7 @@
 const byId = (id) => document.getElementById(id);
 const body = document.querySelector("#results tbody");
 const rows = [...body.rows];
+const headings = [...document.querySelectorAll("#results thead th")].map((header) => header.textContent);
 const marks = Map.groupBy
   ? Map.groupBy(document.querySelectorAll("[data-c]"), (mark) => mark.dataset.c)
   : new Map(rows.map((row) => [row.dataset.c, document.querySelectorAll(`[data-c="${row.dataset.c}"]`)]));
@@ -29,9 +30,16 @@ function sortBy(header) {
   body.append(...rows);
 }
 
+/** Whether a row has a word in one of its cells, or for a word such as cell=gru, in one of a column with such a name. */
+function has(row, word) {
+  const [value, name = ""] = word.split("=").reverse();
+  return [...row.cells].some((cell, column) =>
+    headings[column].includes(name) && (name ? cell.textContent.toLowerCase() === value : cell.textContent.toLowerCase().includes(value)));
+}
+
 function filter(text) {
   const words = text.toLowerCase().split(/\s+/);
-  for (const row of rows) row.hidden = !words.every((word) => row.textContent.toLowerCase().includes(word));
+  for (const row of rows) row.hidden = !words.every((word) => has(row, word));
   const shown = rows.filter((row) => !row.hidden).length;
   byId("count").textContent = text ? `${shown} of ${rows.length}` : "";
 }
@@ -49,8 +57,7 @@ function pick(configuration) {
 
 /** A row in words: each column that has a value. */
 function described(row) {
-  const headers = document.querySelectorAll("#results thead th");
-  return [...row.cells].map((cell, column) => `${headers[column].textContent} ${cell.textContent}`).join(", ");
+  return [...row.cells].map((cell, column) => `${headings[column]} ${cell.textContent}`).join(", ");
 }
 
 const configurationAt = (target) => target.closest?.("[data-c]")?.dataset.c ?? null;
