@@ -22,7 +22,7 @@ import psutil
 from charloom.adapters.configuration import Config, load, usage
 from charloom.adapters.process import kernels, signals
 from charloom.adapters.process.signals import Interrupted
-from charloom.adapters.process.workers import start_worker
+from charloom.adapters.process.workers import allowed, start_worker
 from charloom.core.common.errors import CharloomError, EnvironmentFault
 from charloom.core.common.formatting import in_one_line, visible
 
@@ -117,12 +117,12 @@ class _Visible:
 
 @contextmanager
 def process_pool(workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
-    """The `map` of a pool of processes, or the plain one for a single worker.
+    """The `map` of a pool of processes, or the plain one for a single worker; in a sweep, as many as a job may have.
 
     Where the block ends by an exception, the processes are ended at once. Raises EnvironmentFault where one has ended
     by itself.
     """
-    if workers == 1:
+    if (workers := allowed(workers)) == 1:
         yield map
         return
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=start_worker)

@@ -10,6 +10,13 @@ from threadpoolctl import threadpool_limits
 blas_threads = threadpool_limits  # a context in which BLAS takes this number of threads
 WORKER_MEMORY = 50 << 20  # bytes of a worker process before its work, for Python and NumPy
 
+CORES = "CHARLOOM_CORES"  # in the environment of a sweep's job, how many of the machine's cores are for it
+
+
+def allowed(workers: int) -> int:
+    """Of this number of workers, how many there are cores for in a sweep; all of them elsewhere."""
+    return min(workers, int(os.environ.get(CORES, workers)))
+
 
 def start_worker(threads: int = 1) -> None:
     """Set up a worker process: BLAS takes `threads` threads, and the process ends when its parent has ended."""

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from charloom.adapters.configuration import override
+from charloom.adapters.process.workers import CORES
 from charloom.adapters.sweeps.records import LOG, JobRecord, Task, is_finished
 from charloom.adapters.tracking import SWEEP, close_job
 from charloom.core.common.formatting import in_one_line, visible
 
-CORES = "CHARLOOM_CORES"  # in a job's environment, how many of the machine's cores are for it
 _ENDS = {"finished": "FINISHED", "failed": "FAILED", "pruned": "KILLED", "interrupted": "KILLED"}  # in MLflow
 _ERROR = "charloom: error: "
 _SECONDS_TO_END = 30.0  # after SIGTERM, for a checkpoint
