@@ -21,7 +21,14 @@ from charloom.adapters import sweeps, tracking
 from charloom.adapters.arguments import Parser
 from charloom.adapters.command import environment_fault, exit_code
 from charloom.adapters.configuration import Config, load, override, project_root, usage
-from charloom.adapters.configuration.composition import Composed, as_typed, as_yaml, from_composed, one_line_errors
+from charloom.adapters.configuration.composition import (
+    Composed,
+    as_typed,
+    as_yaml,
+    from_composed,
+    load_job,
+    one_line_errors,
+)
 from charloom.adapters.configuration.multirun import asks_for_multirun
 from charloom.adapters.files.artifacts import STAGES
 from charloom.adapters.process import kernels
@@ -47,6 +54,11 @@ def main() -> None:
     with one_line_errors():
         if given.cfg:
             print(as_yaml(given.overrides, given.cfg, multirun=multirun))
+            return
+        if tracking.SWEEP in os.environ and not multirun:
+            config = load_job(given.overrides)
+            kernels.require(config.kernels)
+            run_stages(config)
             return
         config = load(given.overrides, multirun=multirun)  # before Hydra reads or writes anything
         kernels.require(config.kernels)

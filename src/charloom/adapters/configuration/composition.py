@@ -102,6 +102,21 @@ def load(overrides: Sequence[str] = (), *, multirun: bool = False) -> Config:
     return config
 
 
+def load_job(overrides: Sequence[str]) -> Config:
+    """The configuration of a sweep's job, once it is saved in the job's folder as Hydra saves it. Raises ConfigError.
+
+    For Hydra to do the same, it would compose twice more, which takes as long as a small training.
+    """
+    composed, problems = _composed(overrides, multirun=False)
+    folder = Path(composed.hydra.run.dir)
+    config = from_composed(composed, str(folder), problems)
+    saved = folder / composed.hydra.output_subdir
+    saved.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(_without_hydra(composed), saved / "config.yaml")
+    OmegaConf.save(composed.hydra.overrides.task, saved / "overrides.yaml")
+    return config
+
+
 def as_yaml(overrides: Sequence[str], part: str, *, multirun: bool = False) -> str:
     """What the overrides make of the configuration: of `job`, of `hydra`, or `all` of it.
 
@@ -109,14 +124,13 @@ def as_yaml(overrides: Sequence[str], part: str, *, multirun: bool = False) -> s
     """
     composed, problems = _composed(overrides, multirun)
     from_composed(composed, "null", problems)
-    keys = {"job": [str(key) for key in composed if key != "hydra"], "hydra": ["hydra"], "all": None}[part]
     with flag_override(composed.hydra, ["struct", "readonly"], [False, False]):
         for key in ("help", "hydra_help"):
             del composed.hydra[key]  # texts of Hydra's that nobody gets to see
-    shown_part = composed if keys is None else OmegaConf.masked_copy(composed, keys)
+    parts = {"job": _without_hydra(composed), "hydra": OmegaConf.masked_copy(composed, "hydra"), "all": composed}
     typed = OverridesParser.create().parse_overrides(as_typed(overrides, multirun=multirun))
     swept = [f"# swept: {override.input_line}\n" for override in typed if multirun and override.is_sweep_override()]
-    return "".join(swept) + OmegaConf.to_yaml(shown_part).rstrip()
+    return "".join(swept) + OmegaConf.to_yaml(parts[part]).rstrip()
 
 
 def _composed(overrides: Sequence[str], multirun: bool) -> tuple[Composed, list[str]]:
@@ -237,7 +251,10 @@ def _validated(values: dict[str, Any]) -> Config:
 
 def _plain(composed: Composed, default_out: str) -> dict[str, Any]:
     with _reading():
-        own = [str(key) for key in composed if key != "hydra"]
-        values = OmegaConf.to_container(OmegaConf.masked_copy(composed, own), resolve=True, throw_on_missing=True)
+        values = OmegaConf.to_container(_without_hydra(composed), resolve=True, throw_on_missing=True)
     assert isinstance(values, dict)
     return {**values, "out": default_out if values.get("out") is None else values["out"]}
+
+
+def _without_hydra(composed: Composed) -> Composed:
+    return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])

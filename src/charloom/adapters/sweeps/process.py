@@ -63,7 +63,7 @@ class Supervisor:
                 self._running.discard(process)
                 record = self._record(running, task.folder, process.returncode, pruned, from_here)
                 record.write(task.folder)
-                close_job(task.sweep, task.folder, task.overrides, _ENDS[record.status], record.message)
+                close_job(task.sweep, task.folder, task.overrides, _ENDS[record.status], record.message, record.log)
         return record
 
     def stop(self) -> None:

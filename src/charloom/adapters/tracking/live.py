@@ -14,11 +14,12 @@ from pathlib import Path
 
 from charloom.adapters.command import environment_fault
 from charloom.adapters.configuration import Config, TrackingConfig, project_root
+from charloom.adapters.configuration.schema import KEYS
 from charloom.adapters.files.formats import CHECKSUMS, hash_file
 from charloom.adapters.process import signals
 from charloom.adapters.process.signals import Interrupted
 from charloom.adapters.tracking import known
-from charloom.adapters.tracking.addresses import Target
+from charloom.adapters.tracking.addresses import Target, without_secrets
 from charloom.adapters.tracking.journal import FOLDER, Journal, last
 from charloom.adapters.tracking.payload import as_text, model_name, parameter_texts
 from charloom.adapters.tracking.sending import Sent
@@ -71,16 +72,25 @@ def live_result(inp: Path) -> Journal | None:
     return None
 
 
-def close_job(sweep: Path, folder: Path, overrides: Sequence[str], status: str, message: str) -> None:
-    """Let the journal of a sweep's job say how its process ended, where that could not say it itself."""
-    start, end = last(sweep / FOLDER, "start"), last(folder / FOLDER, "end")
-    if start is None or (end and end["status"] == status):
+def close_job(sweep: Path, folder: Path, overrides: Sequence[str], status: str, message: str, log: str) -> None:
+    """Let the journal of a sweep's job say how its process ended, where that could not say it itself.
+
+    `log` are the last lines of what a failed job printed.
+    """
+    parent, start, end = (last(sweep / FOLDER, "start"), *(last(folder / FOLDER, kind) for kind in ("start", "end")))
+    if parent is None:
         return
     journal = Journal(folder / FOLDER)
-    if last(journal.folder, "start") is None:
+    if start is None:
         tags = {"charloom.overrides": " ".join(overrides), **origin()}
-        journal.start(Target(**start["target"]), f"job {folder.name}", tags=tags, parent=sweep / FOLDER)
-    journal.end(status, message)
+        values = dict(text.split("=", 1) for text in overrides if text.partition("=")[0] in KEYS)
+        journal.start(
+            Target(**parent["target"]), f"job {folder.name}", parameters=values, tags=tags, parent=sweep / FOLDER
+        )
+    if log:
+        journal.log(tags={"charloom.log": without_secrets(log)})
+    if not (start and end and end["time"] >= start["time"] and end["status"] == status):
+        journal.end(status, message)
 
 
 @contextmanager
