@@ -4,6 +4,6 @@ The underscore keeps Hydra from importing this whenever it starts; a sweep regis
 """
 
 from charloom.adapters.sweeps.launchers import LocalLauncher
-from charloom.adapters.sweeps.sweeper import OptunaSweeper
+from charloom.adapters.sweeps.sweeper import GridSweeper, OptunaSweeper
 
-__all__ = ["LocalLauncher", "OptunaSweeper"]
+__all__ = ["GridSweeper", "LocalLauncher", "OptunaSweeper"]

@@ -24,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from charloom.adapters.configuration.explanations import explain, first_line
-from charloom.adapters.configuration.launchers import LAUNCHERS
+from charloom.adapters.configuration.launchers import GRIDS, LAUNCHERS
 from charloom.adapters.configuration.messages import listed, problem, shown, unknown_key
 from charloom.adapters.configuration.multirun import (
     problems_of,
@@ -57,7 +57,7 @@ def _register() -> None:
     Plugins.instance()  # stores Hydra's own options, so it comes first: `basic` is then ours
     for name, launcher in LAUNCHERS.items():
         ConfigStore.instance().store(f"{name}.yaml", launcher, group="hydra/launcher", provider="charloom")
-    for name, sweeper in SWEEPERS.items():
+    for name, sweeper in {**GRIDS, **SWEEPERS}.items():
         ConfigStore.instance().store(f"{name}.yaml", sweeper, group="hydra/sweeper", provider="charloom")
     OmegaConf.register_new_resolver("charloom.pid", os.getpid, replace=True)
 
