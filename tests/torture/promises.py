@@ -1,6 +1,6 @@
 """Every promise, in the order of the table in docs/reliability.md."""
 
-from tests.torture import dvc_recovery, files, fuzzing, kills, same_everywhere, security, signals, soak
+from tests.torture import dvc_recovery, files, fuzzing, kills, same_everywhere, security, signals, soak, sweeps
 from tests.torture.promise import Promise
 
 PROMISES: tuple[Promise, ...] = (
@@ -12,4 +12,5 @@ PROMISES: tuple[Promise, ...] = (
     *fuzzing.PROMISES,
     *soak.PROMISES,
     *security.PROMISES,
+    *sweeps.PROMISES,
 )
