@@ -155,7 +155,7 @@ def test_the_best_job_of_a_sweep_is_named_in_mlflow(project: SweepProject, four:
 
 
 def test_a_sweep_over_seeds_has_their_mean_and_standard_deviation_everywhere(project: SweepProject) -> None:
-    ended = project.experiment("-m", *SMALL, "seed=21,22")
+    ended = project.experiment("-m", *SMALL[:-1], "seed=21,22")
     assert ended.code == 0, ended.errors
     folder = project.output_folder("multirun", ended.pid)
     losses = [metrics(folder / str(number))["validation_nats_per_char"] for number in range(2)]
@@ -172,6 +172,15 @@ def test_a_sweep_over_seeds_has_their_mean_and_standard_deviation_everywhere(pro
     assert parent.data.metrics["best/validation_nats_per_char_sd"] == pytest.approx(sd)
     assert parent.data.metrics["best/seeds"] == 2
     assert project.table(parent, "summary.json") == [row]
+
+    # The best job alone has figures and pages, and they are in its run.
+    best = losses.index(min(losses))
+    assert (folder / str(best) / "plot/report.html").is_file()
+    assert not (folder / str(1 - best) / "plot").exists()
+    runs = {run.data.tags["charloom.result"]: run.info.run_id for run in project.sweep_runs(folder)[1]}
+    assert runs.keys() == {result(folder / "0"), result(folder / "1")}
+    reports = list(project.root.glob("mlartifacts/**/plot/report.html"))
+    assert any(runs[result(folder / str(best))] in path.parts for path in reports)
 
 
 @pytest.fixture(scope="module")
@@ -322,6 +331,7 @@ def test_a_sweep_that_is_terminated_keeps_what_is_done_and_leaves_no_run_open(pr
     done, broken = rows(folder)
     assert float(done["nats_per_char"]) == metrics(folder / "0")["nats_per_char"]
     assert broken["error"] == "the sweep was interrupted"
+    project.python("-m", "charloom.tracking", "sync", str(folder))  # what was not sent in the seconds of leaving
     parent, children = project.sweep_runs(folder)
     finished, killed = sorted(children, key=lambda run: run.info.status)
     assert (parent.info.status, killed.info.status) == ("KILLED", "KILLED")

@@ -37,8 +37,8 @@ class Supervisor:
     def __init__(self, cores: int, prunes: Prunes | None = None) -> None:
         """Give each job `cores` cores. A running job for which `prunes` gives a reason is ended, recorded as pruned."""
         self._cores, self._prunes = cores, prunes
-        self._running: set[subprocess.Popen[bytes]] = set()
-        self._starting = threading.Lock()
+        self._running: dict[int, subprocess.Popen[bytes]] = {}  # by the thread that waits for it and records its end
+        self._changing = threading.Condition()
         self._stopping = threading.Event()
 
     def run(self, task: Task) -> JobRecord:
@@ -60,17 +60,19 @@ class Supervisor:
                 self.stop()
                 raise
             finally:
-                self._running.discard(process)
                 record = self._record(running, task.folder, process.returncode, pruned, from_here)
                 record.write(task.folder)
                 close_job(task.sweep, task.folder, task.overrides, _ENDS[record.status], record.message, record.log)
+                with self._changing:
+                    del self._running[threading.get_ident()]
+                    self._changing.notify_all()
         return record
 
     def stop(self) -> None:
-        """End all jobs, which keep their checkpoints, and let none start."""
-        with self._starting:
+        """End all jobs, which keep their checkpoints, let none start, and wait until their ends are recorded."""
+        with self._changing:
             self._stopping.set()
-            running = list(self._running)
+            running = list(self._running.values())
         for process in running:
             process.terminate()
         give_up = time.monotonic() + _SECONDS_TO_END
@@ -79,6 +81,8 @@ class Supervisor:
                 process.wait(max(give_up - time.monotonic(), 0.0))
             except subprocess.TimeoutExpired:
                 process.kill()
+        with self._changing:
+            self._changing.wait_for(lambda: self._running.keys() <= {threading.get_ident()}, _SECONDS_TO_END)
 
     def _lock(self, log: BinaryIO) -> None:
         """Wait until no other process runs this job.
@@ -99,11 +103,11 @@ class Supervisor:
         command.append(override("hydra.run.dir", str(task.folder)))
         cores = str(self._cores)
         own = {SWEEP: str(task.sweep), CORES: cores, "OPENBLAS_NUM_THREADS": cores, "CHARLOOM_PARENT": str(os.getpid())}
-        with self._starting:
+        with self._changing:
             if self._stopping.is_set():
                 return None
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=os.environ | own)
-            self._running.add(process)
+            self._running[threading.get_ident()] = process
             return process
 
     def _wait(self, task: Task, process: "subprocess.Popen[bytes]") -> str:
