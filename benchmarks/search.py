@@ -24,14 +24,14 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 
 TRAINING = (
-    "train.steps=6000", "train.validate_every=1000", "train.log_every=1000", "train.checkpoint_every=10000",
+    "train.steps=6000", "train.validate_every=500", "train.log_every=500", "train.checkpoint_every=10000",
     "train.sample_every=0", "train.inspect_every=0", "gradcheck.mode=fast", "gradcheck.hidden_size=4",
     "gradcheck.workers=1", "synthesize.length=0", "synthesize.quality_length=0", "tracking=off", "sweep.plot=none",
 )  # fmt: skip
 GRID = ("optimizer.learning_rate=0.01,0.02,0.05,0.1,0.2,0.5", "model.hidden_size=16,32,48,64")
 SPACE = ("optimizer.learning_rate=tag(log, interval(0.01, 0.5))", "model.hidden_size=range(16, 65, 16)")
 OPTUNA = ("hydra/sweeper=optuna", "hydra.sweeper.pruner=halving")
-SWEEPS = {"full grid": GRID, "pruned search": (*OPTUNA, "hydra.sweeper.n_trials=20", *SPACE)}
+SWEEPS = {"full grid": GRID, "pruned search": (*OPTUNA, "hydra.sweeper.n_trials=16", *SPACE)}
 """The sweeps by name, each with its overrides; the first is what the other is compared with."""
 
 
