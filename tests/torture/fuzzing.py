@@ -97,12 +97,23 @@ def in_one_line(work: Callable[[], object], *, code: int) -> None:
 _WORDS = """
     0 1 -1 2 7 1e3 1e999 -0.0 .5 0x10 0o17 1_000 007 1:30:00 nan inf -inf null ~ true false yes off 9999-99-99
     rnn gru adam float32 utf-8 utf-16 idna klingon ../.. /dev/null /dev/zero data/corpus.txt '' [] {} [1,2] {a:1} 1,2
-    choice(1,2) range(1,3) sort(3,1) ${seed} ${inp}${out} ${oc.env:HOME} ${oc.decode:1} ${now:%Y} ${hydra:run.dir} ${a.b
+    choice(1,2) range(1,3) sort(3,1) interval(1,2) tag(log,interval(0,.5)) range(1,1000000000) optuna
+    network ${seed} ${inp}${out} ${oc.env:HOME} ${oc.decode:1} ${now:%Y} ${hydra:run.dir} ${a.b
     ${ \\ " ' # !!python/object/apply:os.system _target_ hydra __class__ €
 """
 _ODD = ("", " ", "\n", "\t", "\0", "\x1b[2J", "\ud800", "\u2028", "a b", "9" * 400, "9" * 5000, "x" * 9000, "[" * 500)
 _PREFIXES = ("", "+", "++", "~", "hydra.", "hydra/", "/", "@", "-", "--")
-_GROUPS = ("preset", "model", "optimizer", "tracking", "model@train", "hydra/launcher", "nothing")
+_GROUPS = (
+    "preset",
+    "model",
+    "optimizer",
+    "tracking",
+    "model@train",
+    "hydra/launcher",
+    "hydra/sweeper",
+    "search",
+    "nothing",
+)
 
 
 def _text(rng: random.Random) -> str:
@@ -162,6 +173,7 @@ def try_configuration(seed: int, folder: Path) -> None:
     if seed % 3 == 0:
         (folder / "project" / "params.yaml").write_bytes(_params(rng))
     overrides = [_override(rng) for _ in range(rng.choice((0, 1, 1, 1, 2, 5)))]
+    overrides += ["hydra/sweeper=optuna"] if rng.random() < 0.1 else []
     with bounded(folder / "project"):
         in_one_line(lambda: load(overrides, multirun=rng.random() < 0.2), code=ConfigError.exit_code)
 

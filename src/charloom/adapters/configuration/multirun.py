@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
+from itertools import islice
 
 from hydra.core.override_parser.types import Glob, Override
 from omegaconf import DictConfig, OmegaConf
@@ -9,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from charloom.adapters.configuration.messages import shown
 from charloom.core.common.errors import ConfigError, EnvironmentFault
 
+_MOST_OPTIONS = 100  # that are looked at: range(1, 10**9) is no list of names
 _SUBDIR = "${hydra.job.num}"  # a job's folder, as in conf/config.yaml
 # The package and the extra that bring it, for launchers and sweepers that charloom knows and that need one.
 _EXTRAS = {"ray": ("ray", "cluster"), "optuna": ("optuna", "search")}
@@ -36,7 +38,7 @@ def problems_of(override: Override, options: Mapping[str, Sequence[str]]) -> Ite
         must = "out must be one folder, in which each job of a sweep has its own"
         yield f"{must}, got {shown(override.input_line)}; leave all but one out"
     if key in options and override.is_discrete_sweep() and not isinstance(override.value(), Glob):
-        for name in override.sweep_string_iterator():
+        for name in islice(override.sweep_string_iterator(), _MOST_OPTIONS):
             if name not in options[key]:
                 yield f"{key} must be one of {', '.join(options[key])}, got {name!r}"
 

@@ -26,6 +26,7 @@ GROUP = "search"  # of conf/, whose files are spaces
 _TRIALS = 20  # where their number is not given, and the space is no grid
 _MOST = 1_000_000  # trials
 _MOST_POINTS = 100_000  # of a range
+_MOST_SEEDS = 1000
 _EMPTY = "a search must have a key with several values, got none; try 'optimizer.learning_rate=interval(0.01, 0.5)'"
 
 
@@ -209,15 +210,19 @@ def _seeds(override: Override) -> list[str]:
     if not override.is_discrete_sweep():
         must = "seed must be a list in a search, each of whose trials runs with all of them"
         raise ConfigError(f"{must}, got {shown(override.get_value_string())}; try seed=1,2,3")
-    return list(dict.fromkeys(override.sweep_string_iterator()))
+    seeds = list(dict.fromkeys(islice(override.sweep_string_iterator(), _MOST_SEEDS + 1)))
+    if len(seeds) > _MOST_SEEDS:
+        raise ConfigError(f"seed must have at most {_MOST_SEEDS:,} values, got {shown(override.get_value_string())}")
+    return seeds
 
 
 def _dimension(key: str, override: Override) -> Dimension:
     """What an override with several values adds to the space."""
-    value = override.value()
+    value, written = override.value(), override.get_value_string()
     if not isinstance(value, RangeSweep | IntervalSweep):
-        return Choice(key, tuple(dict.fromkeys(override.sweep_string_iterator())))
-    written = override.get_value_string()
+        if choices := tuple(dict.fromkeys(override.sweep_string_iterator())):
+            return Choice(key, choices)
+        raise ConfigError(f"{key} must have values to choose from, got none that match {shown(written)}")
     if unknown := sorted(value.tags - {"log", "int"}):
         raise ConfigError(f"{key} must have no tags but log and int, got {unknown[0]!r} in {shown(written)}")
     numbers = [kind for kind in OPTIONS.get(key, []) if kind.get("type") in ("integer", "number")]
@@ -238,7 +243,9 @@ def _interval(key: str, value: IntervalSweep, is_whole: bool) -> Interval:
 
 def _range(key: str, value: RangeSweep, is_whole: bool) -> Interval:
     """A range as an interval: without its end, as Hydra has it."""
-    numbers = [_decimal(number) for number in islice(value.range(), _MOST_POINTS)]
+    numbers = [_decimal(number) for number in islice(value.range(), _MOST_POINTS + 1)]
+    if len(numbers) > _MOST_POINTS:
+        raise ConfigError(f"{key} must have a range of at most {_MOST_POINTS:,} values, got more; try interval(…)")
     if not numbers:
         raise ConfigError(f"{key} must have a range with a value in it, got none from {value.start} to {value.stop}")
     is_whole = is_whole or all(type(number) is int for number in numbers)
