@@ -82,34 +82,50 @@ def test_a_grid_has_the_points_that_hydras_own_sweeper_would_run_in_the_same_ord
     assert search.n_trials == 6
 
 
+@pytest.mark.usefixtures("hydra")
 @pytest.mark.parametrize(
-    ("overrides", "message"),
+    ("override", "options", "message"),
     [
-        (["model.hiden_size=range(1,5)"], "there is no key 'model.hiden_size'; did you mean 'model.hidden_size'"),
-        (["hydra.sweeper.params={model.hiden_size: 'range(1,5)'}"], "there is no key 'model.hiden_size'"),
-        (["model.hidden_size=interval(0,5)"], "model.hidden_size must be >= 1, got 'interval"),
-        (["model.hidden_size=interval(5,1)"], "from a lower to a higher number"),
-        (["model.cell=interval(1,2)"], r"model.cell takes no numbers, got 'interval\(1,2\)'; try choice"),
-        (["optimizer.learning_rate=tag(log,interval(0,1))"], "above 0 and no steps on a logarithmic scale"),
-        (["optimizer.learning_rate=tag(nice,interval(0.1,1))"], "no tags but log and int, got 'nice'"),
-        (["model=glob(x*)"], "model must have values to choose from, got none that match"),
-        (["seed=range(1,1000000000)"], "seed must have at most 1,000 values"),
-        (["model=range(1,1000000000)"], "model must be one of gru, lstm, rnn, got '1'"),
-        (["seed=interval(1,5)"], "seed must be a list in a search"),
-        (["seed=1,2"], "a search must have a key with several values, got none"),
-        (["search=nothing"], "search must be one of learning-rate, network, optimizer, windows, got 'nothing'"),
-        (["search=network,windows"], "search must be one space"),
-        (["optimizer.learning_rate=interval(0.1,1)", "hydra.sweeper.sampler=grid"], "a list of values or a range"),
+        ("model.hidden_size=interval(0,5)", {}, r"model.hidden_size must be >= 1, got 'interval\(0,5\)'"),
+        ("model.hidden_size=interval(5,1)", {}, "from a lower to a higher number"),
+        ("model.cell=interval(1,2)", {}, r"model.cell takes no numbers, got 'interval\(1,2\)'; try choice"),
+        ("optimizer.learning_rate=tag(log,interval(0,1))", {}, "above 0 and no steps on a logarithmic scale"),
+        ("optimizer.learning_rate=tag(nice,interval(0.1,1))", {}, "no tags but log and int, got 'nice'"),
+        ("model=glob(x*)", {}, "model must have values to choose from, got none that match"),
+        ("train.steps=range(1,1000000000)", {}, "a range of at most 100,000 values"),
+        ("seed=range(1,1000000000)", {}, "seed must have at most 1,000 values"),
+        ("seed=interval(1,5)", {}, "seed must be a list in a search"),
+        ("seed=1,2", {}, "a search must have a key with several values, got none"),
+        ("search=network,windows", {}, "search must be one space"),
         (
-            ["model.cell=rnn,gru", "hydra.sweeper.pruner=best"],
-            "must be one of median, halving, hyperband, none, got 'best'",
+            "optimizer.learning_rate=interval(0.1,1)",
+            {"sampler": "grid"},
+            "must have a list of values or a range in a grid",
         ),
-        (["model.cell=rnn,gru", "hydra.sweeper.n_trials=0"], "hydra.sweeper.n_trials must be a whole number from 1"),
+        ("model.cell=rnn,gru", {"pruner": "best"}, "one of median, halving, hyperband, none, got 'best'"),
+        ("model.cell=rnn,gru", {"n_trials": 0}, "hydra.sweeper.n_trials must be a whole number from 1"),
+        ("model.cell=rnn,gru", {"n_jobs": 2}, "there is no key hydra.sweeper.n_jobs; there are n_trials,"),
+        ("model.cell=rnn,gru", {"params": {"hydra.verbose": "1,2"}}, "hydra.verbose is no key of a search"),
     ],
 )
-def test_a_search_that_cannot_be_is_refused_before_anything_runs(overrides: list[str], message: str) -> None:
+def test_a_search_that_cannot_be_is_refused(override: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        space(override, **options)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.hiden_size=range(1,5)", "there is no key 'model.hiden_size'; did you mean 'model.hidden_size'"),
+        ("hydra.sweeper.params={model.hiden_size: 'range(1,5)'}", "there is no key 'model.hiden_size'"),
+        ("search=nothing", "search must be one of learning-rate, network, optimizer, windows, got 'nothing'"),
+        ("model=range(1,1000000000)", "model must be one of gru, lstm, rnn, got '1'"),
+        ("model.hidden_size=interval(5,1)", "from a lower to a higher number"),
+    ],
+)
+def test_a_search_with_a_wrong_key_or_space_is_refused_before_anything_runs(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as refused:
-        load(["hydra/sweeper=optuna", *overrides], multirun=True)
+        load(["hydra/sweeper=optuna", override], multirun=True)
     assert refused.value.exit_code == 2
 
 
