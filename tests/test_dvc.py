@@ -12,22 +12,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grimp
 import pytest
 import yaml
 
-from tests.project import ROOT, TIMEOUT, Project, clean_environment
+from tests.project import ROOT, TIMEOUT
+from tests.repository import SMALL, Repository, stages_run
 from tests.results import CHROMIUM, browser_page
 
-if TYPE_CHECKING:
-    pass
-
 STAGES = ["prepare", "baseline", "gradcheck", "train", "synthesize", "evaluate", "plot", "track"]
-SMALL = {"path": "data/small.txt", "hidden_size": "8", "steps": "200"}
 LONG = 20_000  # steps, of which some are left whenever a training is interrupted at its first checkpoints
 GATES = {"train": {"artifacts/gradcheck/errors.json"}}  # not read: no training before the check has passed
 PICTURES = ("loss", "gradcheck", "step_sweep", "samples", "gradient_flow", "dynamics", "quality")
@@ -45,86 +41,13 @@ if "DVC_STAGE" in os.environ:
 """
 
 
-@dataclass(frozen=True)
-class Repository(Project):
-    """A copy of the project in a git repository of its own."""
-
-    home: Path
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return clean_environment(
-            PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            HOME=str(self.home),
-            DVC_SITE_CACHE_DIR=str(self.home / "site-cache"),
-            GIT_CONFIG_GLOBAL=str(self.home / ".gitconfig"),
-            GIT_CONFIG_NOSYSTEM="1",
-        )
-
-    def run(self, *command: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(command, cwd=self.root, env=self.environment, capture_output=True, text=True, timeout=300)
-        assert done.returncode == code, f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
-        return done
-
-    def dvc(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        return self.run(sys.executable, "-m", "dvc", *arguments, code=code)
-
-    def repro(self, *arguments: str, code: int = 0) -> list[str]:
-        """The names of the stages that `dvc repro` ran."""
-        return stages_run(self.dvc("repro", *arguments, code=code).stdout)
-
-    def commit(self) -> None:
-        self.run("git", "add", "--all")
-        self.run("git", "commit", "--quiet", "--message", "as it stands")
-
-    def text(self, name: str) -> str:
-        return (self.root / name).read_text(encoding="utf-8")
-
-    def json(self, name: str) -> Any:
-        return json.loads(self.text(name))
-
-    def change(self, name: str, old: str, new: str) -> None:
-        text = self.text(name)
-        assert text.count(old) == 1, f"{old!r} is {text.count(old)} times in {name}"
-        (self.root / name).write_text(text.replace(old, new), encoding="utf-8")
-
-    def set(self, **values: str) -> None:
-        """Give keys of params.yaml, each named by its last part and there the first of that name, other values."""
-        text = self.text("params.yaml")
-        for key, value in values.items():
-            text, found = re.subn(rf"(?m)^( *{key}: )\S+", rf"\g<1>{value}", text, count=1)
-            assert found, key
-        (self.root / "params.yaml").write_text(text, encoding="utf-8")
-
-    def locked(self, stage: str) -> Any:
-        """The stage's entry in dvc.lock."""
-        return yaml.safe_load(self.text("dvc.lock"))["stages"][stage]
-
-
-def stages_run(output: str) -> list[str]:
-    return re.findall(r"Running stage '(\w+)'", output)
-
-
 @pytest.fixture(scope="module")
 def reproduced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Repository, list[str]]:
     """A project in which `dvc repro` ran once, its dvc.lock committed, and the stages that ran. Copied, not changed."""
-    folder = tmp_path_factory.mktemp("reproduced")
-    project = Repository(folder / "a project", folder / "home")
-    project.home.mkdir()
-    (project.home / ".gitconfig").write_text("[user]\nname = A Tester\nemail = tester@example.org\n", encoding="utf-8")
-    # What a clone would hold if everything were committed.
-    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    for name in subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0"):
-        if name and (ROOT / name).is_file():
-            (project.root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, project.root / name)
-    (project.root / "data/small.txt").write_text(project.text("data/corpus.txt")[:20_000], encoding="utf-8")
+    project = Repository.small(tmp_path_factory.mktemp("reproduced"))
     (project.root / "src/sitecustomize.py").write_text(NOTE_READS, encoding="utf-8")
     with (project.root / ".gitignore").open("a") as file:
         file.write("reads.log\n")
-    project.set(**SMALL)
-    project.change("params.yaml", "workers: 2 # processes", "workers: 1 # processes")  # of the gradient check
-    project.run("git", "init", "--quiet")
     project.commit()
     ran = project.repro()
     project.commit()

@@ -11,7 +11,7 @@ from charloom.adapters.configuration import load
 from charloom.core.common.errors import ConfigError
 from tests.project import ROOT, Project
 
-CONFIG, ENVIRONMENT = 2, 5
+CONFIG, DATA, ENVIRONMENT = 2, 3, 5
 SMALL = ("preset=smoke", "model.hidden_size=8", "train.steps=20", "gradcheck.hidden_size=4", "gradcheck.workers=1")
 
 _MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
@@ -87,6 +87,7 @@ _EVIL = "{x: {_target_: builtins.open, file: ran, mode: w}}"
         ("conf/model/evil.yaml", f"defaults: [/preset@hydra.callbacks: other]\ncallbacks: {_EVIL}", 1),
         ("conf/optimizer/deep/evil.yaml", _EVIL, 1),
         ("conf/tracking/evil.yaml", "uri: http://me:planted@host", 1),
+        ("conf/search/evil.yaml", "tracking.uri: http://a,http://me:planted@host", 1),
     ],
 )
 def test_a_file_that_does_more_than_give_values_is_refused_with_its_line(
@@ -145,6 +146,9 @@ def test_code_in_conf_itself_would_run_so_the_test_above_can_fail(project: Proje
         "tracking={uri:'http://me:planted@host'}",
         "tracking.password=planted",
         "+hydra.job.env_set.MLFLOW_TRACKING_TOKEN=planted",
+        "+hydra.job.env_set.MLFLOW_TRACKING_URI=http://me:planted@host",
+        "hydra.sweeper.params={tracking.uri:'http://me:planted@host'}",
+        "tracking.uri=choice('http://me:planted@host','http://b')",
     ],
 )
 def test_a_secret_on_the_command_line_is_refused_without_being_quoted(workspace: Path, argument: str) -> None:
@@ -186,20 +190,19 @@ def test_secrets_of_the_environment_stand_in_nothing_that_is_written_or_said(pro
         "MLFLOW_TRACKING_TOKEN": "a-planted-token",
     }
     place = {"MLFLOW_TRACKING_URI": "http://me:a-planted-uri@127.0.0.1:1/x?key=a-planted-query"}
-    quick = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    jobs = ("-m", "seed=2", "data.path=data/corpus.txt,none.txt")
     said = ""
-    for variables, overrides in (({}, ()), (place, ("-m", "seed=2"))):
-        ended = project.python("-m", "charloom.experiment", *overrides, *SMALL, variables=secrets | quick | variables)
+    for variables, overrides, code in (({}, (), 0), (place, jobs, DATA)):
+        ended = project.python("-m", "charloom.experiment", *overrides, *SMALL, variables=secrets | variables)
+        assert ended.code == code, ended.errors
         said += ended.output + ended.errors
-        if variables:
-            ended.assert_one_error(
-                ENVIRONMENT, "MLflow at http://127.0.0.1:1/x cannot be written to", "record it later"
-            )
-        else:
-            assert ended.code == 0, ended.errors
+    assert "warning: MLflow at http://127.0.0.1:1/x cannot be written to" in said
+    synced = project.python("-m", "charloom.tracking", "sync", variables=secrets | place)
+    synced.assert_one_error(ENVIRONMENT, "MLflow at http://127.0.0.1:1/x cannot be written to")
+    said += synced.output + synced.errors
     files = project.files()
     assert {"mlflow.db"} <= files.keys()
-    assert len([name for name in files if "/.hydra/" in name or name.endswith((".log", "sweep.csv"))]) > 6
+    assert len([name for name in files if "/.hydra/" in name or name.endswith((".log", "sweep.csv", ".jsonl"))]) > 8
     written = b"\n".join([*files.values(), *(name.encode() for name in files), said.encode()])
     for secret in (*secrets.values(), "a-planted-uri", "a-planted-query"):
         assert secret.encode() not in written, secret

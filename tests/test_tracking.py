@@ -14,6 +14,7 @@ import pytest
 
 from charloom.adapters import sweeps, tracking, ui
 from charloom.adapters.configuration import Config, TrackingConfig, flatten
+from charloom.adapters.files import artifacts
 from charloom.adapters.process import kernels
 from charloom.adapters.sweeps.objectives import Objective
 from charloom.adapters.sweeps.summary import summarize
@@ -24,7 +25,7 @@ from charloom.adapters.tracking.sending import Sent
 from charloom.core.common.errors import EnvironmentFault, StateError
 from charloom.stages import track
 from tests.project import Project
-from tests.results import MLFLOW_WARNINGS, ROWS, SEQ_LENGTH, TENSORS, make_config, record
+from tests.results import MLFLOW_WARNINGS, ROWS, SEQ_LENGTH, TENSORS, make_config, record, set_parameters
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -278,6 +279,24 @@ def test_the_stage_writes_the_same_bytes_again(
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("recorded as 'rnn 100, adagrad 0.1")
     assert second.startswith("already recorded as 'rnn 100, adagrad 0.1")
+
+
+@pytest.mark.usefixtures("database")
+def test_a_result_that_has_grown_before_it_was_sent_is_recorded_as_it_is_by_then(workspace: Path, result: Path) -> None:
+    config = make_config()
+    set_parameters(config, result)
+    journal = Journal(result / "tracking")
+    journal.start(Target.of(config.tracking), "a run", parameters=flatten(config.parameters()))
+    journal.result(result, tracking.hash_result(result).result, artifacts.HISTORY.read(result))
+    journal.end("FINISHED")
+    artifacts.REPORT.write_bytes(result / "plot", b"<!doctype html><title>another report</title>")
+    artifacts.seal("plot", result / "plot")
+    grown = tracking.hash_result(result).result
+    journal.result(result, grown, [])
+
+    follower.sync(result)
+    (run,) = Project(workspace).runs()
+    assert (run.info.status, run.data.tags["charloom.result"]) == ("FINISHED", grown)
 
 
 @pytest.mark.usefixtures("database")

@@ -40,7 +40,7 @@ def require_no_secrets(arguments: Iterable[str]) -> None:
         key, _, _ = argument.partition("=")
         if _SECRET_KEY.search(key):
             raise ConfigError("a password, secret or token must stand in the environment, not on the command line")
-        if "uri" in argument and holds_secret(argument):
+        if ("uri" in argument or key.lstrip("+").startswith("hydra.")) and holds_secret(argument):
             raise ConfigError(f"tracking.uri {NO_SECRET}")
 
 
@@ -72,7 +72,7 @@ def _problems(path: Path) -> Iterator[tuple[int, str]]:
             if name.partition(".")[0] in _HYDRAS or name.startswith("_"):
                 advice = "settings of Hydra's own belong to conf/config.yaml or the command line"
                 yield key.start_mark.line, f"a key must be one that params.yaml lists, got {name!r}; {advice}"
-            if name == "uri" and isinstance(value, yaml.ScalarNode) and holds_secret(value.value):
+            if name.rpartition(".")[2] == "uri" and isinstance(value, yaml.ScalarNode) and holds_secret(value.value):
                 yield key.start_mark.line, f"tracking.uri {NO_SECRET}"
 
 

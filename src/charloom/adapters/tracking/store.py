@@ -78,7 +78,7 @@ def faults(target: Target, hint: str) -> Iterator[None]:
     except filelock.Timeout as error:
         raise EnvironmentFault(f"another process has held {error.lock_file} for two minutes; {hint}") from None
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        if isinstance(error, MlflowException) and _status(error) in (401, 403):
+        if isinstance(error, MlflowException) and _status(error) == 401:
             variables = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
             raise Refused(f"MLflow at {address} refuses this user; {variables}; {hint}") from None
         cause = without_secrets(_root_cause(error).replace(address.uri, str(address)))
