@@ -49,12 +49,13 @@ def commands(page: Path) -> list[list[str]]:
 
 
 def known_keys() -> set[str]:
-    """Every key that a command may set: those of params.yaml and of tracking, the option groups, and the folders."""
+    """Every key that a command may set: those of params.yaml, conf/config.yaml and tracking, the option groups, and the folders."""
     conf = ROOT / "conf"
     groups = {folder.name for folder in conf.iterdir() if folder.is_dir()}
     params: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     tracking: dict[str, Any] = yaml.safe_load((conf / "tracking" / "server.yaml").read_text(encoding="utf-8"))
-    keys = leaves(params) | leaves({"tracking": tracking}) | {"model.register"}
+    sweep: dict[str, Any] = yaml.safe_load((conf / "config.yaml").read_text(encoding="utf-8"))["sweep"]
+    keys = leaves(params) | leaves({"sweep": sweep}) | leaves({"tracking": tracking}) | {"model.register"}
     sweepers = {f"hydra.sweeper.{option.name}" for option in fields(Optuna)}
     return keys | groups | sweepers | {"inp", "out", "hydra/launcher", "hydra.launcher.n_jobs", "hydra/sweeper"}
 

@@ -123,7 +123,7 @@ def test_a_sweep_whose_files_have_other_values_by_now_is_refused(late: tuple[Pro
         ended.assert_one_error(code, path.name, str(folder.relative_to(project.root)), "start a new sweep")
 
 
-@pytest.mark.parametrize("resume", ["latest", "data", "multirun/none"])
+@pytest.mark.parametrize("resume", ["latest", "data"])
 def test_a_folder_that_is_no_sweep_is_refused(project: Project, resume: str) -> None:
     ended = sweep(project, "seed=1,2", f"sweep.resume={resume}")
     ended.assert_one_error(2, "sweep.resume")

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
-from subprocess import Popen
+from subprocess import DEVNULL, Popen
 from typing import Any
 
 import psutil
@@ -25,7 +25,7 @@ _TINY = (
 )
 _DIVERGING = 1e10  # a learning rate
 _JOBS, _FEW_JOBS = 32, 7  # in the long form, and with seed 0, which the test suite has
-_SECONDS_TO_END = 20.0
+_SECONDS_TO_END = 30.0  # ten of which MLflow may take, and jobs few on an idle machine
 
 # Python imports this when it starts, where it is on its path. In the process of a job, by the job's number, it plants a
 # failure: an exception that nobody expects, an exit, a kill within the training, or a limit of the memory.
@@ -153,14 +153,17 @@ def ended_at_any_moment(seed: int, folder: Path) -> None:
     launcher = ("serial", "joblib")[seed % 2]
     tracking = "off" if seed == 0 else "sqlite"
     overrides = (f"tracking={tracking}", f"seed=range({jobs})", *LAUNCHERS[launcher])
-    process = sweep(project, *overrides)
+    said = folder / "stderr"
+    with said.open("w") as stderr:  # no pipe: what sends to MLflow may hold its end for some seconds more
+        process = sweep(project, *overrides, stdout=DEVNULL, stderr=stderr)
     _wait_for(project, process)
     time.sleep(rng.uniform(0, seconds))
     signum = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)[seed % 3]
     if process.poll() is None:
         (os.killpg if signum == signal.SIGINT else os.kill)(process.pid, signum)
     before = time.monotonic()
-    _, errors = process.communicate(timeout=_SECONDS_TO_END)
+    process.wait(_SECONDS_TO_END)
+    errors = said.read_text(encoding="utf-8")
     told = f"{signum.name} {process.returncode} {errors}"
     assert process.returncode in (0, -signum, 128 + signum), told
     assert "Traceback" not in errors, told
@@ -190,7 +193,7 @@ def ended_at_any_moment(seed: int, folder: Path) -> None:
 def _wait_for(project: Project, process: "Popen[str]") -> None:
     """Wait until there is a sweep that could be taken up."""
     while not list(project.root.glob("multirun/*/*/sweep.json")):
-        assert process.poll() is None, process.communicate()
+        assert process.poll() is None, process.returncode
         time.sleep(0.01)
 
 
