@@ -49,7 +49,7 @@ def commands(page: Path) -> list[list[str]]:
 
 
 def known_keys() -> set[str]:
-    """Every key that a command may set: those of params.yaml, conf/config.yaml and tracking, the option groups, and the folders."""
+    """Every key that a command may set: of params.yaml, conf/config.yaml, tracking, the groups, and the folders."""
     conf = ROOT / "conf"
     groups = {folder.name for folder in conf.iterdir() if folder.is_dir()}
     params: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
