@@ -9,14 +9,14 @@ import pytest
 
 from charloom.adapters import sweeps
 from charloom.adapters.files import artifacts
-from charloom.adapters.sweeps.objectives import Objective
-from charloom.adapters.sweeps.summary import summarize
 from charloom.adapters.tracking import Journal, follower
 from charloom.adapters.tracking.addresses import Target
+from charloom.adapters.tracking.sending import Sent
 from charloom.core.common.records import Sample
 from tests.explored import make_model, make_page
 from tests.project import Project
 from tests.results import CHROMIUM, MLFLOW_WARNINGS, browser_page, enter_project, make_config, make_result, record
+from tests.swept import add_job
 
 pytestmark = MLFLOW_WARNINGS
 
@@ -29,6 +29,7 @@ class Pages:
 
     start: str  # what `make ui` prints
     run_id: str
+    sweep: str  # the run of the sweep
     hostile: str  # the run of a result whose texts and names are hostile
     failed: str  # the run of a job that failed with a hostile error
 
@@ -44,9 +45,13 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
         above = Journal(root / "a sweep/tracking")
         above.start(Target.named(config.tracking), "a sweep")
         record(config, inp, parent=above.folder)
-        job = sweeps.Job(0, (), "finished", {"seed": 1}, {"nats_per_char": 1.5})
-        sweeps.note_summary(above, summarize([job], Objective("nats_per_char")), root)
+        for number, cell in enumerate(("rnn", "gru")):
+            add_job(root / "a sweep", number, {"model.cell": cell}, 2.0 - number / 10)
+        sweeps.note_summary(above, sweeps.write_summary(root / "a sweep"), root / "a sweep")
         above.end("FINISHED")
+        follower.sync(root / "a sweep")
+        sent = Sent.read(above.folder)
+        assert sent is not None
         recorded = record(config, inp)
         hostile = _record_hostile(inp)
         (failed,) = Project(root).runs("attributes.status = 'FAILED'")
@@ -54,7 +59,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
             assert server.stdout is not None
             printed = server.stdout.readline()
             assert printed.startswith("MLflow: http://127.0.0.1:"), printed
-            yield Pages(printed.removeprefix("MLflow: ").strip(), recorded.run_id, hostile, failed.info.run_id)
+            yield Pages(
+                printed.removeprefix("MLflow: ").strip(), recorded.run_id, str(sent.run_id), hostile, failed.info.run_id
+            )
 
 
 def _record_hostile(inp: Path) -> str:
@@ -121,6 +128,24 @@ def test_the_explorer_works_among_the_artifacts(pages: Pages, tmp_path: Path) ->
         explorer.locator("#text").fill("the cat", timeout=20_000)
         assert "After “t”" in explorer.locator("#chosen").inner_text()
         assert "bits of surprise" in explorer.locator("#chosen").inner_text()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)")
+def test_the_run_of_a_sweep_says_which_configuration_is_the_best_and_its_page_works_there(
+    pages: Pages, tmp_path: Path
+) -> None:
+    from playwright.sync_api import expect
+
+    run = f"{pages.start.split('/runs?')[0]}/runs/{pages.sweep}"
+    with browser_page(tmp_path / "profile") as page:
+        page.goto(run)
+        expect(page.get_by_text("best: model.cell=gru, 1.9000")).to_be_visible(timeout=20_000)
+        expect(page.get_by_text("best/validation_nats_per_char", exact=True)).to_be_visible()
+        expect(page.get_by_text("rnn, gru", exact=True)).to_be_visible()
+        page.goto(f"{run}/artifacts/sweep.html")
+        sweep = page.frame_locator("iframe")
+        sweep.get_by_label("Filter").fill("gru", timeout=20_000)
+        assert sweep.locator("#count").inner_text() == "1 of 2"
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)")

@@ -49,7 +49,7 @@ def axis(values: Sequence[Any]) -> Axis:
     return Axis(ticks, places.__getitem__)
 
 
-def numbers(values: Sequence[float], *, margin: float = _MARGIN, most: int = 5) -> Axis:
+def numbers(values: Sequence[float], *, margin: float = _MARGIN, most: int = 6) -> Axis:
     """An axis for finite numbers, logarithmic where they span decades, with a margin at its ends.
 
     >>> found = numbers([1.0, 1000.0], margin=0)

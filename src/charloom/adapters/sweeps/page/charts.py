@@ -157,7 +157,7 @@ def parallel(summary: Summary, found: Sequence[Key]) -> tuple[list[Chart], list[
     if not ranked or not names:
         return [], []
     axes = [Chart(name, _NO_AXIS, axis([each.parameters[name] for _, each in ranked]), []) for name in names]
-    axes.append(Chart(summary.objective.name, _NO_AXIS, objective_axis(summary), []))
+    axes.append(Chart(f"objective.{summary.objective.unit} per character", _NO_AXIS, objective_axis(summary), []))
     lines = []
     for place, each in ranked:
         values = [*(each.parameters[name] for name in names), _mean(summary, each).mean]
