@@ -223,6 +223,6 @@ PROMISES = (
         "every job exactly once",
         ended_at_any_moment,
         tries=60,
-        short=2,
+        short=1,
     ),
 )
