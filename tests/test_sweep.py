@@ -258,6 +258,8 @@ def test_a_job_with_a_value_out_of_its_range_fails_and_the_others_run(project: S
     refused, finished = sorted(children, key=lambda run: run.info.status)
     assert (refused.info.status, finished.info.status) == ("FAILED", "FINISHED")
     assert refused.data.tags["charloom.error"] == first["error"]
+    assert refused.data.tags["charloom.log"] == f"charloom: error: {first['error']}"
+    assert refused.data.params["synthesize.temperature"] == "-1"
 
 
 def test_an_experiment_writes_under_outputs_alone_and_its_repetition_is_the_same_run(project: SweepProject) -> None:
