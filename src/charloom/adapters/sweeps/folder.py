@@ -85,7 +85,8 @@ def command(folder: Path, overrides: Sequence[str]) -> str:
 
 def own(overrides: Sequence[str]) -> list[str]:
     """The overrides without those that choose the folder."""
-    return [text for text in overrides if text.partition("=")[0] not in ("sweep.resume", "sweep.extend", "out")]
+    folder = ("sweep.resume", "sweep.extend", "hydra.sweep.dir", "out")
+    return [text for text in overrides if text.partition("=")[0] not in folder]
 
 
 def tasks(folder: Path, jobs: Sequence[Sequence[str]], first: int) -> list[Task]:
