@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from charloom.adapters.configuration.launchers import LAUNCHERS
 from charloom.adapters.configuration.search import Optuna
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,7 +58,9 @@ def known_keys() -> set[str]:
     sweep: dict[str, Any] = yaml.safe_load((conf / "config.yaml").read_text(encoding="utf-8"))["sweep"]
     keys = leaves(params) | leaves({"sweep": sweep}) | leaves({"tracking": tracking}) | {"model.register"}
     sweepers = {f"hydra.sweeper.{option.name}" for option in fields(Optuna)}
-    return keys | groups | sweepers | {"inp", "out", "hydra/launcher", "hydra.launcher.n_jobs", "hydra/sweeper"}
+    launchers = {f"hydra.launcher.{option.name}" for launcher in LAUNCHERS.values() for option in fields(launcher)}
+    hydras = {"hydra/launcher", "hydra/sweeper", "hydra.sweep.dir"}
+    return keys | groups | sweepers | launchers | hydras | {"inp", "out"}
 
 
 def leaves(values: dict[str, Any], prefix: str = "") -> set[str]:

@@ -18,7 +18,11 @@ import psutil
 from tests.project import Ended, Project
 from tests.torture.promise import Promise
 
-LAUNCHERS = {"serial": (), "joblib": ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")}
+LAUNCHERS = {
+    "serial": (),
+    "joblib": ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"),
+    "Ray": ("hydra/launcher=ray",),
+}
 _TINY = (
     *("preset=smoke", "model.hidden_size=8", "gradcheck.hidden_size=4", "gradcheck.workers=1", "baseline.order=1"),
     *("train.steps=400", "train.checkpoint_every=20", "synthesize.quality_length=0", "sweep.plot=none"),
@@ -150,7 +154,7 @@ def ended_at_any_moment(seed: int, folder: Path) -> None:
     jobs = 6 if seed else 3
     expected, seconds = _undisturbed(jobs)
     project = Project.create(folder / "project")
-    launcher = ("serial", "joblib")[seed % 2]
+    launcher = [*LAUNCHERS][(seed + seed // 3) % 3]  # each with each of the signals in nine seeds
     tracking = "off" if seed == 0 else "sqlite"
     overrides = (f"tracking={tracking}", f"seed=range({jobs})", *LAUNCHERS[launcher])
     said = folder / "stderr"

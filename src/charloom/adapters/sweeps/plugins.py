@@ -3,12 +3,13 @@
 from hydra.core.plugins import Plugins
 
 from charloom.adapters.configuration.launchers import PLUGINS
+from charloom.adapters.sweeps.cluster import RayLauncher
 from charloom.adapters.sweeps.launchers import LocalLauncher
 from charloom.adapters.sweeps.sweeper import GridSweeper, OptunaSweeper
 
 
 def register() -> None:
     """Make them known to Hydra, which finds their names and options in the configuration."""
-    for plugin in (LocalLauncher, GridSweeper, OptunaSweeper):
+    for plugin in (LocalLauncher, RayLauncher, GridSweeper, OptunaSweeper):
         plugin.__module__ = PLUGINS
         Plugins.instance().register(plugin)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,9 +34,15 @@ Prunes = Callable[[Task], str]  # why a running job is to end; empty where it go
 class Supervisor:
     """Runs jobs, each as a process, from any number of threads."""
 
-    def __init__(self, cores: int, prunes: Prunes | None = None) -> None:
-        """Give each job `cores` cores. A running job for which `prunes` gives a reason is ended, recorded as pruned."""
+    def __init__(
+        self, cores: int, prunes: Prunes | None = None, *, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """Give each job `cores` cores and this `environment`, by default that of this process.
+
+        A running job for which `prunes` gives a reason is ended, recorded as pruned.
+        """
         self._cores, self._prunes = cores, prunes
+        self._environment = os.environ if environment is None else environment
         self._running: dict[int, subprocess.Popen[bytes]] = {}  # by the thread that waits for it and records its end
         self._changing = threading.Condition()
         self._stopping = threading.Event()
@@ -61,8 +67,7 @@ class Supervisor:
                 raise
             finally:
                 record = self._record(running, task.folder, process.returncode, pruned, from_here)
-                record.write(task.folder)
-                close_job(task.sweep, task.folder, task.overrides, _ENDS[record.status], record.message, record.log)
+                note_end(task, record)
                 with self._changing:
                     del self._running[threading.get_ident()]
                     self._changing.notify_all()
@@ -103,10 +108,11 @@ class Supervisor:
         command.append(override("hydra.run.dir", str(task.folder)))
         cores = str(self._cores)
         own = {SWEEP: str(task.sweep), CORES: cores, "OPENBLAS_NUM_THREADS": cores, "CHARLOOM_PARENT": str(os.getpid())}
+        environment = {**self._environment, **own}
         with self._changing:
             if self._stopping.is_set():
                 return None
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=os.environ | own)
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
             self._running[threading.get_ident()] = process
             return process
 
@@ -140,6 +146,12 @@ class Supervisor:
         message = _reason(lines, code) if code else "ended before its result"
         tail = "\n".join(map(visible, lines[-_LAST_LINES:]))
         return JobRecord(**values | {"status": "failed", "exit_code": code or 1, "message": message, "log": tail})
+
+
+def note_end(task: Task, record: JobRecord) -> None:
+    """Write what became of a job into its folder, and into its journal where that does not say so."""
+    record.write(task.folder)
+    close_job(task.sweep, task.folder, task.overrides, _ENDS[record.status], record.message, record.log)
 
 
 def _last_lines(log: Path, from_here: int) -> list[str]:
