@@ -144,7 +144,7 @@ def main() -> None:
                     page.wait_for_timeout(1000)
                     going = client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'")
                     live = [run for run in going if run.data.metrics.get("curves/smooth_loss")]
-                page.set_viewport_size({"width": 1200, "height": 420})
+                page.set_viewport_size({"width": 1200, "height": 640})
                 show_live(page, runs, live[0])
         browser.close()
 
