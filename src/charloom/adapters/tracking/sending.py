@@ -148,7 +148,9 @@ class Sender:
         return self._sent.run_id
 
     def _seq_length(self) -> int:
-        return int(header(self.folder)["parameters"]["train.seq_length"])
+        """Of a run whose training has begun; a start that was noted for a job that never began has no parameters."""
+        starts = (event["parameters"] for event, _ in read(self.folder) if event["event"] == "start")
+        return next(int(found["train.seq_length"]) for found in starts if "train.seq_length" in found)
 
     def _start(self, event: Event) -> None:
         """Make the run, or let it go on."""
