@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 _GROWING = {"job.log", "journal.jsonl", "history.jsonl"}  # files to which lines are added; others are replaced
+_END = 200  # bytes, in which the lines of a journal have their times
 _MOST_BYTES = 1 << 25  # of a look
 
 
@@ -29,8 +30,9 @@ class Piece:
 
 @dataclass
 class _Sent:
-    version: tuple[int, ...]
-    bytes: int = 0
+    version: tuple[int, ...]  # of a file that does not grow
+    size: int = 0  # in bytes
+    end: bytes = b""  # its last bytes, by which a file that grows is known again
     all: bool = False
 
 
@@ -70,21 +72,28 @@ class Outbox:
         grows = path.name in _GROWING
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
-            version = (status.st_ino,) if grows else (status.st_ino, status.st_mtime_ns, status.st_size)
+            version = () if grows else (status.st_ino, status.st_mtime_ns, status.st_size)
             sent = self._sent.get(path)
-            if sent is None or sent.version != version or sent.bytes > status.st_size:
+            if sent is None or sent.version != version or not _goes_on(file, sent):
                 sent = self._sent[path] = _Sent(version)
-            if sent.all and sent.bytes == status.st_size:
+            if sent.all and sent.size == status.st_size:
                 return None
-            file.seek(sent.bytes)
+            file.seek(sent.size)
             data = file.read(max(room, 1 << 16))
-        first = sent.bytes == 0 and path.name not in self._appended
-        sent.bytes += len(data)
-        sent.all = sent.bytes >= status.st_size
+        first = sent.size == 0 and path.name not in self._appended
+        sent.size += len(data)
+        sent.end = (sent.end + data)[-_END:]
+        sent.all = sent.size >= status.st_size
         return Piece(self._name(path), data, first=first, last=sent.all)
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self._folder).as_posix()
+
+
+def _goes_on(file: BinaryIO, sent: _Sent) -> bool:
+    """Whether a file still has what was sent of it last, where that was."""
+    file.seek(sent.size - len(sent.end))
+    return file.read(len(sent.end)) == sent.end
 
 
 class Inbox:

@@ -124,6 +124,8 @@ class Parcel:
     def take(self, news: News) -> None:
         """Write what came back where it belongs. That there is a result is said when all of it is here."""
         for piece in news.results:
+            if piece.path == JOURNAL and piece.first:  # another run, of which nothing was sent to MLflow
+                shutil.rmtree((self.task.folder / JOURNAL).parent, ignore_errors=True)
             if piece.path == JOURNAL and (self._held_back or b'"event": "result"' in (piece.data or b"")):
                 self._held_back.append(piece)
             else:
