@@ -27,7 +27,8 @@ from tests.project import Project, clean_environment
 _QUICK_TO_FIND_DEAD = {"RAY_health_check_period_ms": "1000", "RAY_health_check_failure_threshold": "4"}
 SMALL = (
     *("preset=smoke", "model.hidden_size=8", "gradcheck.hidden_size=4", "gradcheck.workers=1", "baseline.order=1"),
-    *("synthesize.quality_length=0", "sweep.plot=none", "train.steps=3000", "train.checkpoint_every=100"),
+    *("synthesize.quality_length=0", "sweep.plot=none"),
+    *("train.steps=12000", "train.checkpoint_every=200", "train.validate_every=2000"),
 )  # a training long enough to kill the node under it
 
 
@@ -56,14 +57,15 @@ class Cluster:
         """End the second node and all that runs there, as if its power went off."""
         kill_tree(self._nodes.pop())
 
-    def jobs(self) -> list[str]:
-        """The command lines of the jobs that run."""
-        found = []
-        for node in self._nodes:
+    def jobs(self, *, second: bool = False) -> set[str]:
+        """The numbers of the jobs that run, on all nodes or on the second one."""
+        found = set()
+        for node in self._nodes[1:] if second else self._nodes:
             for process in psutil.Process(node.pid).children(recursive=True):
                 with suppress(psutil.NoSuchProcess):
                     command = process.cmdline()
-                    found += [" ".join(command)] if "charloom.experiment" in command else []
+                    folders = [text for text in command if text.startswith("hydra.run.dir=")]
+                    found |= {Path(folder).name for folder in folders}
         return found
 
     def options(self) -> tuple[str, str]:
@@ -146,9 +148,10 @@ def wait_for(is_there: Callable[[], object], process: "subprocess.Popen[str]") -
         time.sleep(0.05)
 
 
-def both_train(project: Project) -> bool:
-    """Whether checkpoints of two trainings have come back."""
-    return len({path.parent for path in project.checkpoints()}) > 1
+def trains_on_second(made: Cluster, project: Project, pid: int) -> bool:
+    """Whether a job of the sweep trains on the second node, and a checkpoint of it has come back."""
+    jobs = made.jobs(second=True)
+    return any((sweep_folder(project, pid) / number / "training").exists() for number in jobs)
 
 
 def main() -> None:
@@ -160,7 +163,7 @@ def main() -> None:
         process = project.start(*command, *made.options(), variables=made.variables)
         wait_for(lambda: list(project.root.glob("multirun/*/*/1/track/result.json")), process)
         sweep = sweep_folder(project, process.pid)
-        wait_for(lambda: both_train(project), process)
+        wait_for(lambda: trains_on_second(made, project, process.pid), process)
         before = Counter(record["status"] for record in records(sweep).values())
         made.kill_second()
         print(f"a node was killed after {time.monotonic() - started:.0f} s; jobs: {dict(before)}")
