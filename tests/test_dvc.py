@@ -424,7 +424,7 @@ EDITS = {
     "core/training": {"train"},
     "adapters/plots": {"plot"},
     "adapters/report": {"plot"},
-    "adapters/tracking": {"track"},
+    "adapters/tracking": {"train", "track"},
     "experiment.py fetch.py adapters/fetch.py adapters/sweeps": set(),
     "tracking.py adapters/ui.py": set(),
 }
