@@ -47,9 +47,10 @@ repro: environment
 	@python docs/reference_figures.py
 	@$(if $(ARGS),true,python -m charloom.summary) # ARGS may have run a part of the stages
 
-# The tests of a file share what they prepare, so they stay in one process.
+# The tests of a file share what they prepare, so they stay in one process. Files begin by their names: by their numbers of
+# tests, as xdist would have it, the longest ones come last.
 test: environment
-	@python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS)
+	@python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 torture: environment
 	@python -m tests.torture $(ARGS)

@@ -1,6 +1,6 @@
 """What pruning saves: a full grid of settings against a search that ends trainings early, on the bundled story.
 
-    python benchmarks/search.py [--repetitions 5] [key=value …]
+    python benchmarks/search.py [--repetitions 5] [--first-seed 1] [key=value …]
 
 The same space for both: the learning rate and the size of a network of one layer. In each repetition, with a seed of
 its own for trainings and search, every point of a grid is trained to its end, and then Optuna's TPE searches what lies
@@ -85,10 +85,11 @@ def main() -> None:
     """Run all sweeps in turn, and print their figures beside those of the full grid."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     arguments = parser.parse_args()
     found: dict[str, list[Figures]] = {name: [] for name in SWEEPS}
-    for seed in range(1, arguments.repetitions + 1):
+    for seed in range(arguments.first_seed, arguments.first_seed + arguments.repetitions):
         for name, overrides in SWEEPS.items():
             drawn = (f"hydra.sweeper.seed={seed}",) if OPTUNA[0] in overrides else ()
             with TemporaryDirectory(prefix="search-") as temporary:

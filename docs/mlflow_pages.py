@@ -28,7 +28,7 @@ SWEEP = ("-m", "hydra/launcher=joblib", "preset=smoke", "optimizer.learning_rate
 LIVE = ("train.steps=10000000", "train.log_every=1000", "gradcheck.mode=fast")
 PAUSE = 10_000  # milliseconds between the two pictures of the training
 MODE = "workflowType=machine_learning"
-ERRORS = "gradcheck/relative_errors.json"
+ERRORS, LOSS, SAMPLE = "gradcheck/relative_errors.json", "plot/loss.png", "synthesize/sample.txt"
 # MLflow's own assistant stays closed.
 SETTINGS = {"mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true", "mlflow.assistant.panelOpen_v1": "false"}
 
@@ -73,7 +73,7 @@ def save(name: str, *pictures: bytes) -> None:
 
 
 def show_sweep(page: "Page", runs: str, jobs: "list[Run]") -> None:
-    """The sweep's own run above those of its jobs, their comparison, and the errors of a gradient."""
+    """The sweep's own run above those of its jobs, their comparison, and artifacts of one: errors, a figure, a text."""
     page.goto(runs)
     page.get_by_role("button", name="Toggle sidebar").click()
     page.get_by_role("button", name="Hide banner").click()
@@ -96,6 +96,14 @@ def show_sweep(page: "Page", runs: str, jobs: "list[Run]") -> None:
     page.goto(f"{runs.split('/runs?')[0]}/runs/{jobs[0].info.run_id}/artifacts/{ERRORS}?{MODE}")
     page.get_by_text(ERRORS).first.wait_for()
     save("errors", picture(page))
+
+    pictures = []
+    for artifact, shown in ((LOSS, page.get_by_role("img", name=LOSS)), (SAMPLE, page.get_by_text(SAMPLE))):
+        page.goto("about:blank")
+        page.goto(f"{runs.split('/runs?')[0]}/runs/{jobs[0].info.run_id}/artifacts/{artifact}?{MODE}")
+        shown.first.wait_for()
+        pictures.append(picture(page))
+    save("artifacts", *pictures)
 
 
 def show_live(page: "Page", runs: str, run: "Run") -> None:

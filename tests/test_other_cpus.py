@@ -24,12 +24,14 @@ STAGES = ("prepare", "baseline", "gradcheck", "train", "synthesize", "evaluate")
 RUNS = {
     "rnn in float64": (
         *("-m", "charloom.experiment", "tracking=off"),
-        *("gradcheck.hidden_size=4", "gradcheck.workers=2", "train.steps=100", "train.sample_every=50"),
+        *("gradcheck.hidden_size=4", "gradcheck.seq_length=4", "gradcheck.workers=2"),
+        *("train.steps=100", "train.sample_every=50"),
     ),
     "gru in float32 with two workers": (
         "computes.py",
         *("model=gru", "model.layers=2", "model.dropout=0.1", "model.dtype=float32", "optimizer=adam"),
-        *("gradcheck.hidden_size=2", "train.steps=50", "train.validate_every=25", "train.sample_every=20"),
+        *("gradcheck.hidden_size=2", "gradcheck.seq_length=4", "gradcheck.workers=1", "synthesize.quality_length=300"),
+        *("train.steps=30", "train.validate_every=15", "train.sample_every=20"),
         *("train.workers=2", "train.batch_size=4", "synthesize.streams=3", "synthesize.top_p=0.9"),
     ),
 }
