@@ -17,7 +17,7 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 
-from charloom.adapters import sweeps, tracking
+from charloom.adapters import tracking
 from charloom.adapters.arguments import Parser
 from charloom.adapters.command import environment_fault, exit_code
 from charloom.adapters.configuration import Config, load, override, project_root, usage
@@ -32,6 +32,7 @@ from charloom.adapters.configuration.composition import (
 from charloom.adapters.configuration.multirun import asks_for_multirun
 from charloom.adapters.files.artifacts import STAGES
 from charloom.adapters.process import kernels
+from charloom.adapters.sharing import run_once
 from charloom.adapters.summary import summary
 from charloom.core.common.errors import CharloomError
 
@@ -64,6 +65,8 @@ def main() -> None:
         kernels.require(config.kernels)
         overrides = as_typed(given.overrides, multirun=multirun)
         if multirun:
+            from charloom.adapters import sweeps  # here, for its jobs to do without
+
             sweeps.register()
             with sweeps.sweep(config, given.overrides) as folder:
                 # All that Hydra gets to see; the jobs need not know how their sweep was taken up.
@@ -101,9 +104,9 @@ def run_stages(config: Config) -> None:
     with tracking.live_run(config) as journal:
         for stage in (prepare, baseline, gradcheck):
             name = stage.__name__.rpartition(".")[2]
-            sweeps.run_once(name, config, partial(stage.run, config, folder, folder / name))
+            run_once(name, config, partial(stage.run, config, folder, folder / name))
         training = partial(train.run, config, folder, folder / "train", journal, waits=in_sweep)
-        sweeps.run_once("train", config, training)
+        run_once("train", config, training)
         synthesize.run(config, folder, folder / "synthesize")
         evaluate.run(config, folder, folder / "evaluate")
         if not in_sweep or config.sweep.plot == "all":

@@ -6,7 +6,6 @@ from charloom.adapters.sweeps.parent import note_summary
 from charloom.adapters.sweeps.plugins import register
 from charloom.adapters.sweeps.presets import write_best_preset
 from charloom.adapters.sweeps.records import records
-from charloom.adapters.sweeps.sharing import run_once
 from charloom.adapters.sweeps.summary import lines
 from charloom.adapters.sweeps.sweep import SweepError, sweep
 from charloom.adapters.sweeps.terminal import failures
@@ -22,7 +21,6 @@ __all__ = [
     "own",
     "records",
     "register",
-    "run_once",
     "sweep",
     "write_best_preset",
     "write_summary",
