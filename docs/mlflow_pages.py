@@ -24,7 +24,14 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 HERE = Path(__file__).parent
-SWEEP = ("-m", "hydra/launcher=joblib", "preset=smoke", "optimizer.learning_rate=0.05,0.1", "seed=1,2")
+SWEEP = (
+    "-m",
+    "hydra/launcher=joblib",
+    "preset=smoke",
+    "sweep.plot=all",
+    "optimizer.learning_rate=0.05,0.1",
+    "seed=1,2",
+)
 LIVE = ("train.steps=10000000", "train.log_every=1000", "gradcheck.mode=fast")
 PAUSE = 10_000  # milliseconds between the two pictures of the training
 MODE = "workflowType=machine_learning"
@@ -98,10 +105,10 @@ def show_sweep(page: "Page", runs: str, jobs: "list[Run]") -> None:
     save("errors", picture(page))
 
     pictures = []
-    for artifact, shown in ((LOSS, page.get_by_role("img", name=LOSS)), (SAMPLE, page.get_by_text(SAMPLE))):
+    for artifact in (LOSS, SAMPLE):
         page.goto("about:blank")
         page.goto(f"{runs.split('/runs?')[0]}/runs/{jobs[0].info.run_id}/artifacts/{artifact}?{MODE}")
-        shown.first.wait_for()
+        page.get_by_text(artifact).first.wait_for()
         pictures.append(picture(page))
     save("artifacts", *pictures)
 
