@@ -79,6 +79,12 @@ def save(name: str, *pictures: bytes) -> None:
     whole.quantize(128).save(HERE / f"mlflow-{name}.png", optimize=True)
 
 
+def open_run(page: "Page", runs: str, run: "Run", part: str) -> None:
+    """Load a part of a run's page anew; `runs` is the address of the list of runs."""
+    page.goto("about:blank")
+    page.goto(f"{runs.split('/runs?')[0]}/runs/{run.info.run_id}/{part}?{MODE}")
+
+
 def show_sweep(page: "Page", runs: str, jobs: "list[Run]") -> None:
     """The sweep's own run above those of its jobs, their comparison, and artifacts of one: errors, a figure, a text."""
     page.goto(runs)
@@ -100,25 +106,20 @@ def show_sweep(page: "Page", runs: str, jobs: "list[Run]") -> None:
     page.locator(".parcoords").first.wait_for(state="attached")
     save("compare", picture(page))
 
-    page.goto(f"{runs.split('/runs?')[0]}/runs/{jobs[0].info.run_id}/artifacts/{ERRORS}?{MODE}")
-    page.get_by_text(ERRORS).first.wait_for()
-    save("errors", picture(page))
-
-    pictures = []
-    for artifact in (LOSS, SAMPLE):
-        page.goto("about:blank")
-        page.goto(f"{runs.split('/runs?')[0]}/runs/{jobs[0].info.run_id}/artifacts/{artifact}?{MODE}")
+    shown = {}
+    for artifact in (ERRORS, LOSS, SAMPLE):
+        open_run(page, runs, jobs[0], f"artifacts/{artifact}")
         page.get_by_text(artifact).first.wait_for()
-        pictures.append(picture(page))
-    save("artifacts", *pictures)
+        shown[artifact] = picture(page)
+    save("errors", shown[ERRORS])
+    save("artifacts", shown[LOSS], shown[SAMPLE])
 
 
 def show_live(page: "Page", runs: str, run: "Run") -> None:
     """The smooth loss of a training that goes on, twice."""
     pictures, points = [], []
     for _ in range(2):
-        page.goto("about:blank")
-        page.goto(f"{runs.split('/runs?')[0]}/runs/{run.info.run_id}/model-metrics?{MODE}")
+        open_run(page, runs, run, "model-metrics")
         page.get_by_placeholder("Search metric charts").fill("curves/smooth_loss$")
         line = page.locator(".scatterlayer path.js-line").first
         line.wait_for()

@@ -425,7 +425,7 @@ EDITS = {
     "adapters/plots": {"plot"},
     "adapters/report": {"plot"},
     "adapters/tracking": {"train", "track"},
-    "experiment.py fetch.py adapters/fetch.py adapters/sweeps": set(),
+    "experiment.py fetch.py adapters/fetch.py adapters/sharing.py adapters/sweeps": set(),
     "tracking.py adapters/ui.py": set(),
 }
 
