@@ -166,11 +166,7 @@ class Project:
 
     def wait_for_step(self, step: int, process: subprocess.Popen[str]) -> None:
         """Wait until a checkpoint of this step or a later one is on disk."""
-        give_up = time.monotonic() + TIMEOUT
-        while not any(checkpoint_step(path) >= step for path in self.checkpoints()):
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < give_up
-            time.sleep(0.005)
+        wait_for(lambda: any(checkpoint_step(path) >= step for path in self.checkpoints()), process)
 
     def hashes(self, folder: str = "artifacts/train", names: Sequence[str] = RESULTS) -> dict[str, str]:
         """The sha256 of files in a folder."""
@@ -213,6 +209,15 @@ class Project:
         experiment = client.get_experiment_by_name("charloom")
         assert experiment is not None
         return list(client.search_runs([experiment.experiment_id], filter_string))
+
+
+def wait_for(there: Callable[[], object], process: "subprocess.Popen[str]") -> None:
+    """Wait until something is there, which must be before the process ends."""
+    give_up = time.monotonic() + TIMEOUT
+    while not there():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < give_up
+        time.sleep(0.005)
 
 
 def command_here(work: Callable[[], None]) -> Ended:

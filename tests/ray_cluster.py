@@ -15,14 +15,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from tests.project import Project, clean_environment
+from tests.project import Project, clean_environment, wait_for
 
 _QUICK_TO_FIND_DEAD = {"RAY_health_check_period_ms": "1000", "RAY_health_check_failure_threshold": "4"}
 SMALL = (
@@ -139,13 +139,6 @@ def records(sweep: Path) -> dict[int, dict[str, Any]]:
     """What the sweep's folder says of each job, by its number."""
     found = (json.loads(path.read_text(encoding="utf-8")) for path in sweep.glob("*/job.json"))
     return {record["number"]: record for record in sorted(found, key=lambda record: record["number"])}
-
-
-def wait_for(is_there: Callable[[], object], process: "subprocess.Popen[str]") -> None:
-    """Wait until something is there, which must be before the process ends."""
-    while not is_there():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
 
 
 def trains_on_second(made: Cluster, project: Project, pid: int) -> bool:

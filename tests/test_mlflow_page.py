@@ -1,9 +1,11 @@
 """What a person sees in MLflow's pages, in a real browser."""
 
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from subprocess import DEVNULL
 
 import pytest
 
@@ -14,13 +16,15 @@ from charloom.adapters.tracking.addresses import Target
 from charloom.adapters.tracking.sending import Sent
 from charloom.core.common.records import Sample
 from tests.explored import make_model, make_page
-from tests.project import Project
+from tests.project import ROOT, Project, wait_for
 from tests.results import CHROMIUM, MLFLOW_WARNINGS, browser_page, enter_project, make_config, make_result, record
 from tests.swept import add_job
 
 pytestmark = MLFLOW_WARNINGS
 
 _MARKUP = "<script>owned=1</script><img src=x onerror='owned=1'></pre>![x](http://127.0.0.1:1/x.png)"
+
+LONG = ("preset=smoke", "train.steps=100000000", "train.log_every=100")
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Pages:
     start: str  # what `make ui` prints
     run_id: str
     sweep: str  # the run of the sweep
+    job: str  # the run of one of its jobs
     hostile: str  # the run of a result whose texts and names are hostile
     failed: str  # the run of a job that failed with a hostile error
 
@@ -38,13 +43,15 @@ class Pages:
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
     with pytest.MonkeyPatch.context() as patch:
         root = enter_project(tmp_path_factory.mktemp("project"), patch)
+        Project(root).corpus.parent.mkdir()
+        shutil.copy(ROOT / "data/corpus.txt", Project(root).corpus)
         inp = make_result(root / "artifacts")
         artifacts.EXPLORER.write_bytes(inp / "plot", make_page(make_model("gru")))
         artifacts.seal("plot", inp / "plot")
         config = make_config()
         above = Journal(root / "a sweep/tracking")
         above.start(Target.named(config.tracking), "a sweep")
-        record(config, inp, parent=above.folder)
+        job = record(config, inp, parent=above.folder)
         for number, cell in enumerate(("rnn", "gru")):
             add_job(root / "a sweep", number, {"model.cell": cell}, 2.0 - number / 10)
         sweeps.note_summary(above, sweeps.write_summary(root / "a sweep"), root / "a sweep")
@@ -59,9 +66,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
             assert server.stdout is not None
             printed = server.stdout.readline()
             assert printed.startswith("MLflow: http://127.0.0.1:"), printed
-            yield Pages(
-                printed.removeprefix("MLflow: ").strip(), recorded.run_id, str(sent.run_id), hostile, failed.info.run_id
-            )
+            start = printed.removeprefix("MLflow: ").strip()
+            yield Pages(start, recorded.run_id, str(sent.run_id), job.run_id, hostile, failed.info.run_id)
 
 
 def _record_hostile(inp: Path) -> str:
@@ -146,6 +152,54 @@ def test_the_run_of_a_sweep_says_which_configuration_is_the_best_and_its_page_wo
         sweep = page.frame_locator("iframe")
         sweep.get_by_label("Filter").fill("gru", timeout=20_000)
         assert sweep.locator("#count").inner_text() == "1 of 2"
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)")
+def test_the_jobs_of_a_sweep_are_below_its_run_and_their_comparison_has_a_line_for_each(
+    pages: Pages, tmp_path: Path
+) -> None:
+    from playwright.sync_api import expect
+
+    with browser_page(tmp_path / "profile", viewport={"width": 1500, "height": 900}) as page:
+        page.goto(pages.start)
+        sweep = page.locator(".ag-row").filter(has_text="a sweep")
+        expect(sweep.first).to_be_visible(timeout=20_000)
+        job = page.locator(f"a[href*='{pages.job}']")
+        expect(job).to_have_count(0)
+        sweep.locator("button").first.click()
+        expect(job.first).to_be_visible()
+
+        experiment = re.search(r"/experiments/(\d+)", pages.start)
+        assert experiment
+        runs = f'["{pages.job}","{pages.run_id}"]&experiments=["{experiment[1]}"]'
+        page.goto(f"{pages.start.split('#')[0]}#/compare-runs?runs={runs}&workflowType=machine_learning")
+        expect(page.get_by_text("Parallel Coordinates Plot")).to_be_visible()
+        expect(page.locator(".parcoords .y-axis .axis-title").first).to_be_visible()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)")
+def test_the_curve_of_a_training_grows_while_it_runs(pages: Pages, tmp_path: Path) -> None:
+    project = Project(Path.cwd())
+    training = project.start("-m", "charloom.experiment", *LONG, stdout=DEVNULL, stderr=DEVNULL)
+    try:
+        going = "attributes.status = 'RUNNING' and metrics.`curves/loss` > 0"
+        wait_for(lambda: project.runs(going), training)
+        (run,) = project.runs(going)
+        with browser_page(tmp_path / "profile", viewport={"width": 1500, "height": 900}) as page:
+
+            def points() -> int:
+                page.goto("about:blank")
+                page.goto(f"{pages.start.split('/runs?')[0]}/runs/{run.info.run_id}/model-metrics")
+                page.get_by_placeholder("Search metric charts").fill("curves/loss$")
+                line = page.locator(".scatterlayer path.js-line").first
+                line.wait_for(timeout=20_000)
+                return (line.get_attribute("d") or "").count("L")
+
+            first = points()
+            wait_for(lambda: points() > first, training)
+    finally:
+        training.terminate()
+        training.wait()
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)")

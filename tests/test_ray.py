@@ -18,8 +18,8 @@ from charloom.adapters.sweeps.cluster.changes import Inbox, Outbox
 from charloom.adapters.sweeps.cluster.worker import PACKAGES, differences, versions
 from charloom.adapters.tracking.payload import CURVES
 from charloom.core.common.errors import ConfigError, EnvironmentFault
-from tests.project import ROOT, Project
-from tests.ray_cluster import SMALL, Cluster, cluster, models, records, sweep_folder, trains_on_second, wait_for
+from tests.project import ROOT, Project, wait_for
+from tests.ray_cluster import SMALL, Cluster, cluster, models, records, sweep_folder, trains_on_second
 
 # Python imports this in every process that finds it; to the jobs with these seeds, something happens.
 PLANTED = """

@@ -6,15 +6,13 @@ import re
 import signal
 import statistics
 import subprocess
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.project import Ended, Project, checkpoint_step
+from tests.project import Ended, Project, checkpoint_step, wait_for
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -313,12 +311,6 @@ def test_a_failed_experiment_ends_in_one_line(project: SweepProject) -> None:
     message = ended.assert_one_error(3, "data/none.txt").removeprefix("charloom: error: ")
     (run,) = project.runs("params.seed = '18'")
     assert (run.info.status, run.data.tags["charloom.error"]) == ("FAILED", message)
-
-
-def wait_for(there: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    while not there():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
 
 
 def test_a_sweep_that_is_terminated_keeps_what_is_done_and_leaves_no_run_open(project: SweepProject) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from tests.project import Ended, Project
+from tests.project import Ended, Project, wait_for
 from tests.torture.promise import Promise
 
 LAUNCHERS = {
@@ -160,7 +160,7 @@ def ended_at_any_moment(seed: int, folder: Path) -> None:
     said = folder / "stderr"
     with said.open("w") as stderr:  # no pipe: what sends to MLflow may hold its end for some seconds more
         process = sweep(project, *overrides, stdout=DEVNULL, stderr=stderr)
-    _wait_for(project, process)
+    wait_for(lambda: list(project.root.glob("multirun/*/*/sweep.json")), process)  # one that could be taken up
     time.sleep(rng.uniform(0, seconds))
     signum = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)[seed % 3]
     if process.poll() is None:
@@ -192,13 +192,6 @@ def ended_at_any_moment(seed: int, folder: Path) -> None:
         runs = project.runs("tags.mlflow.parentRunId != ''")
         assert sorted(run.data.params["seed"] for run in runs) == [str(number) for number in range(jobs)], told
         assert {run.info.status for run in runs} == {"FINISHED"}, told
-
-
-def _wait_for(project: Project, process: "Popen[str]") -> None:
-    """Wait until there is a sweep that could be taken up."""
-    while not list(project.root.glob("multirun/*/*/sweep.json")):
-        assert process.poll() is None, process.returncode
-        time.sleep(0.01)
 
 
 def _session(leader: int) -> Iterator[psutil.Process]:

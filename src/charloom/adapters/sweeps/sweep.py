@@ -1,9 +1,8 @@
 """A sweep from its first job to its summary: what became of each job, in the sweep's folder and in MLflow.
 
 The sweep and its jobs, which run in processes of their own, meet in the sweep's folder: each job leaves its result
-there, in a folder of its own, beside a record of what became of it. In
-MLflow, a run stands above the runs of the jobs; where MLflow cannot be written to, that is a warning, and the sweep
-goes on. Knows nothing about how a job is run.
+there, in a folder of its own, beside a record of what became of it. In MLflow, a run stands above the runs of the jobs;
+where MLflow cannot be written to, that is a warning, and the sweep goes on. Knows nothing about how a job is run.
 """
 
 import sys
