@@ -4,10 +4,12 @@
     python benchmarks/mirror.py outages [--only killed,hung]         # a real server: some minutes
     python benchmarks/mirror.py start [--rounds 10] [--processes 16]
 
-`speed` trains with and without tracking, in turn: the seconds of the updates, and how long an update waited for the
-journal. `outages` runs an experiment for each fault of the server and each moment at which it begins; then the server
-is well again, `python -m charloom.tracking sync` runs twice, and what the server has is compared with the files.
-`start` starts processes at once that record into a database that is not there yet.
+`speed` switches tracking off and on again every 5,000 updates of a training: without it, the journal gets no rows, and
+the process that sends it is stopped. Each stretch is compared with the two beside it: from one process to the next, the
+speed of the same training varies by more than tracking costs. It says too how long an update waited for the journal.
+`outages` runs an experiment for each fault of the server and each moment at which it begins; then the server is well
+again, `python -m charloom.tracking sync` runs twice, and what the server has is compared with the files. `start` starts
+processes at once that record into a database that is not there yet.
 """
 
 import argparse
@@ -19,12 +21,15 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from charloom.core.training.training import Update
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
@@ -39,20 +44,21 @@ from tests.project import Project  # noqa: E402
 SMALL = ("preset=smoke", "gradcheck.workers=1", "synthesize.quality_length=0")
 LONGER = (*SMALL, "train.steps=12000", "train.log_every=20", "train.validate_every=1000")
 FAULTS = ("killed", "hung", "500", "401")
+STRETCH = 5000  # updates
 MOMENTS = ("before the run", "as it starts", "in the training", "after the training")
 
 
 def main() -> None:
     """Run what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["speed", "outages", "start", "child"])
+    parser.add_argument("what", choices=["speed", "outages", "start", "child", "switching"])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--processes", type=int, default=16)
     parser.add_argument("--only", default=",".join(FAULTS))
     parser.add_argument("overrides", nargs="*")
     given = parser.parse_intermixed_args()
-    if given.what == "child":
-        return child(given.overrides)
+    if given.what in ("child", "switching"):
+        return child(given.overrides, switches=given.what == "switching")
     with TemporaryDirectory() as folder:
         if given.what == "speed":
             speed(Path(folder), given.rounds, given.overrides)
@@ -62,15 +68,21 @@ def main() -> None:
             start(Path(folder), given.rounds, given.processes)
 
 
-def child(overrides: list[str]) -> None:
-    """An experiment whose updates and whose waits for the journal are timed; the figures go to standard output."""
+def child(overrides: list[str], *, switches: bool) -> None:
+    """An experiment whose waits for the journal are timed; the figures go to standard output.
+
+    One that `switches` is tracked in every other stretch of updates, beginning with the first; what the updates and the
+    journal take is timed.
+    """
+    import psutil
+
     from charloom import experiment
     from charloom.adapters.command import exit_code
     from charloom.adapters.tracking import Journal
-    from charloom.stages import train
+    from charloom.core.training import Training
 
     waits: list[float] = []
-    figures: dict[str, float] = {}
+    stretches: list[float] = []
 
     def timed(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         before = time.perf_counter()
@@ -79,60 +91,75 @@ def child(overrides: list[str]) -> None:
         finally:
             waits.append(time.perf_counter() - before)
 
-    def timed_training(function: Callable[..., Any], *arguments: Any) -> Any:
-        wall, processor = time.perf_counter(), time.process_time()
-        try:
-            return function(*arguments)
-        finally:
-            figures["seconds"] = time.perf_counter() - wall
-            figures["processor"] = time.process_time() - processor
+    def row_where_tracked(*arguments: Any) -> None:
+        if len(stretches) % 2 == 0:
+            timed(row, *arguments)
 
-    row = Journal.row
-    Journal.row = lambda *arguments: timed(row, *arguments)  # type: ignore[method-assign]
-    train._train = partial(timed_training, train._train)
+    def switched(training: Training) -> "Iterator[Update]":
+        (follower,) = (each for each in psutil.Process().children() if "follow" in each.cmdline())
+        own, waited, spent = updates(training), 0, 0.0
+        try:
+            while True:
+                before = time.perf_counter()
+                update = next(own)
+                spent += time.perf_counter() - before
+                yield update
+                if update.step % STRETCH == 0:
+                    stretches.append(spent + sum(waits[waited:]))
+                    waited, spent = len(waits), 0.0
+                    follower.resume() if len(stretches) % 2 == 0 else follower.suspend()
+        finally:
+            follower.resume()
+
+    row, updates = Journal.row, Training.updates
+    Journal.row = row_where_tracked  # type: ignore[method-assign]
+    if switches:
+        Training.updates = switched  # type: ignore[method-assign]
     sys.argv = ["charloom.experiment", *overrides]
     code = exit_code(experiment.main)
-    figures |= {"longest wait": max(waits, default=0.0), "waits": sum(waits)}
+    figures = {"longest wait": max(waits, default=0.0), "waits": sum(waits), "stretches": stretches}
     print(f"figures {json.dumps(figures)}", flush=True)
     sys.exit(code)
 
 
-def run_child(project: Project, *overrides: str, **variables: str) -> "subprocess.Popen[str]":
+def run_child(project: Project, *overrides: str, what: str = "child", **variables: str) -> "subprocess.Popen[str]":
     """Start an experiment that is timed, in the project."""
-    return project.start(str(Path(__file__)), "child", *overrides, variables=variables)
+    return project.start(str(Path(__file__)), what, *overrides, variables=variables)
 
 
-def figures_of(output: str) -> dict[str, float]:
+def figures_of(output: str) -> dict[str, Any]:
     """What a child printed of itself."""
     (line,) = (line for line in output.splitlines() if line.startswith("figures "))
-    figures: dict[str, float] = json.loads(line.removeprefix("figures "))
+    figures: dict[str, Any] = json.loads(line.removeprefix("figures "))
     return figures
 
 
 def speed(folder: Path, rounds: int, overrides: list[str]) -> None:
-    """Train with and without tracking in turn, and print how both compare."""
+    """Switch tracking off and on within trainings, and print how the stretches compare."""
     project = Project.create(folder / "project")
     shutil.copy(ROOT / "data/corpus.txt", project.corpus)
-    options = {"with": [], "without": ["tracking=off"]}
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in options}
+    ratios, waits = list[float](), list[float]()
     for number in range(rounds):
-        for name in sorted(options, reverse=bool(number % 2)):
-            process = run_child(project, *overrides, f"seed={number + 1}", *options[name])
-            output, errors = process.communicate()
-            if process.returncode:
-                sys.exit(errors)
-            found[name].append(figures_of(output))
-            print(f"round {number + 1}, {name} tracking: {found[name][-1]}", flush=True)
-    for key, label in (("seconds", "seconds of the updates"), ("processor", "seconds of the processor")):
-        ratios = [a[key] / b[key] for a, b in zip(found["with"], found["without"], strict=True)]
-        medians = {name: statistics.median(each[key] for each in values) for name, values in found.items()}
-        print(
-            f"{label}: {medians['with']:.2f} with, {medians['without']:.2f} without tracking; ratios "
-            f"{' '.join(f'{ratio:.3f}' for ratio in ratios)}, median {statistics.median(ratios):.4f}"
-        )
-    longest = max(each["longest wait"] for each in found["with"])
-    share = max(each["waits"] / each["seconds"] for each in found["with"])
-    print(f"longest wait of an update for the journal: {1000 * longest:.2f} ms; all waits: {share:.4%} of the time")
+        process = run_child(project, *overrides, f"seed={number + 1}", what="switching")
+        output, errors = process.communicate()
+        if process.returncode:
+            sys.exit(errors)
+        figures = figures_of(output)
+        found = list(compared(figures["stretches"]))
+        print(f"training {number + 1}: {' '.join(f'{ratio:.3f}' for ratio in found)}", flush=True)
+        ratios += found
+        waits.append(figures["longest wait"])
+    low, median, high = statistics.quantiles(ratios)
+    print(f"{len(ratios)} stretches of {STRETCH:,} updates, with tracking for without: median {median:.3f}, ", end="")
+    print(f"half of them {low:.3f} to {high:.3f}, mean {statistics.fmean(ratios):.3f}")
+    print(f"longest wait of an update for the journal: {1000 * max(waits):.2f} ms")
+
+
+def compared(stretches: list[float]) -> Iterator[float]:
+    """The seconds of a stretch with tracking for those of one without: of each and the two beside it."""
+    for i in range(1, len(stretches) - 1):
+        beside = (stretches[i - 1] + stretches[i + 1]) / 2
+        yield stretches[i] / beside if i % 2 == 0 else beside / stretches[i]
 
 
 def outages(folder: Path, faults: list[str]) -> None:
