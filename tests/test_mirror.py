@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import filelock
 import pytest
 
 from charloom.adapters import tracking
@@ -112,6 +113,17 @@ def test_what_is_sent_twice_is_there_once(tmp_path: Path, server: MlflowServer) 
     follower.sync(tmp_path)
     assert points(server, tmp_path) == expected
     assert status(server, tmp_path) == "FINISHED"
+
+
+@pytest.mark.usefixtures("workspace")
+def test_a_journal_that_another_process_sends_is_no_fault_of_the_server(
+    tmp_path: Path, server: MlflowServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sender, live = Follower(), begin(tmp_path, server.uri)
+    with filelock.FileLock(live.folder / "sent.lock"):
+        assert (sender.send([live.folder]), sender.busy) == (False, True)
+    assert (sender.send([live.folder]), sender.busy) == (True, False)
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.usefixtures("workspace", "impatient")

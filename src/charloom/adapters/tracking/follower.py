@@ -17,7 +17,7 @@ from pathlib import Path
 from charloom.adapters.tracking import known
 from charloom.adapters.tracking.addresses import Target
 from charloom.adapters.tracking.journal import close_if_left_open, is_open, target_in
-from charloom.adapters.tracking.sending import Sender, is_sent
+from charloom.adapters.tracking.sending import Busy, Sender, is_sent
 from charloom.adapters.tracking.store import Refused, Store, connect, faults, prepare
 from charloom.core.common.errors import CharloomError, ConfigError, EnvironmentFault
 from charloom.core.common.formatting import in_one_line
@@ -40,13 +40,15 @@ class _Server:
     told: set[str] = field(default_factory=set)
 
     def send(self, folder: Path) -> bool:
-        """Send a journal, and tell whether that went well."""
+        """Send a journal, and tell whether that went well. Raises Busy."""
         if time.monotonic() < self.rested:
             return False
         try:
             with faults(self.target, _LATER):
                 self.store = self.store or connect(self.target)
                 sent = Sender(self.store, self.target.experiment, folder).send()
+        except Busy:
+            raise
         except EnvironmentFault as error:
             self._tell(str(error))
             self.store = None  # where the database is a new one, the experiment is, too
@@ -69,13 +71,15 @@ class _Server:
 
 
 class Follower:
-    """Sends journals to where each is to go."""
+    """Sends journals to where each is to go. `busy`: the last time, another process was sending one of them."""
 
     def __init__(self) -> None:
         self._servers: dict[Target, _Server] = {}
+        self.busy = False
 
     def send(self, folders: Iterable[Path]) -> bool:
         """Send what is missing of these journals, and tell whether nothing is missing any more."""
+        self.busy = False
         return all([self._send(folder) for folder in folders])
 
     def _send(self, folder: Path) -> bool:
@@ -84,7 +88,11 @@ class Follower:
             return True
         if not is_sent(folder, str(target.address)):
             server = self._servers.setdefault(target, _Server(target))
-            if not server.send(folder):
+            try:
+                if not server.send(folder):
+                    return False
+            except Busy:
+                self.busy = True
                 return False
         return is_sent(folder, str(target.address))
 
@@ -123,7 +131,7 @@ def follow(folder: Path) -> int:
         if all_sent and all_ended:
             _forget(folders)
             return 0
-        if (all_ended and not all_sent) or time.monotonic() > give_up:
+        if (all_ended and not all_sent and not follower.busy) or time.monotonic() > give_up:
             return EnvironmentFault.exit_code
         time.sleep(_SECONDS_BETWEEN_ROUNDS)
 

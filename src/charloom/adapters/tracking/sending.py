@@ -69,6 +69,10 @@ class Sent:
             return None
 
 
+class Busy(EnvironmentFault):
+    """Another process is sending the journal."""
+
+
 def is_sent(folder: Path, uri: str) -> bool:
     """Whether all that the journal has by now was sent to this address."""
     sent = Sent.read(folder)
@@ -86,14 +90,13 @@ class Sender:
     def send(self) -> Sent:
         """Send all that the journal has by now.
 
-        Raises what MLflow raises, and StateError where a file of the result is missing or damaged. EnvironmentFault
-        where another process is sending it.
+        Raises what MLflow raises, StateError where a file of the result is missing or damaged, and Busy.
         """
         try:
             with filelock.FileLock(self.folder / _LOCK, timeout=0):
                 return self._send()
         except filelock.Timeout:
-            raise EnvironmentFault(f"another process is sending {self.folder}") from None
+            raise Busy(f"another process is sending {self.folder}") from None
 
     @contextmanager
     def closing_on_error(self) -> Iterator[None]:
