@@ -4,7 +4,7 @@
 
 The same space for both: the learning rate and the size of a network of one layer. In each repetition, with a seed of
 its own for trainings and search, every point of a grid is trained to its end, and then Optuna's TPE searches what lies
-between the grid's limits, with trainings that successive halving ends early. Updates are counted, not estimated: those
+between the grid's limits, with trainings that the median pruner ends early. Updates are counted, not estimated: those
 of finished trainings by their metrics, those of pruned ones by the checkpoint at which they ended. Prints a table in
 Markdown; overrides key=value go to every training.
 """
@@ -30,7 +30,7 @@ TRAINING = (
 )  # fmt: skip
 GRID = ("optimizer.learning_rate=0.01,0.02,0.05,0.1,0.2,0.5", "model.hidden_size=16,32,48,64")
 SPACE = ("optimizer.learning_rate=tag(log, interval(0.01, 0.5))", "model.hidden_size=range(16, 65, 16)")
-OPTUNA = ("hydra/sweeper=optuna", "hydra.sweeper.pruner=halving")
+OPTUNA = ("hydra/sweeper=optuna", "hydra.sweeper.pruner=median")
 SWEEPS = {"full grid": GRID, "pruned search": (*OPTUNA, "hydra.sweeper.n_trials=16", *SPACE)}
 """The sweeps by name, each with its overrides; the first is what the other is compared with."""
 
