@@ -181,6 +181,7 @@ FRACTIONS = (
     "optimizer.beta1",
     "optimizer.beta2",
     "optimizer.momentum",
+    "train.reset_probability",
     "train.smoothing",
 )
 NON_NEGATIVE = ("optimizer.weight_decay", "synthesize.temperature")

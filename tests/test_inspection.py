@@ -129,7 +129,7 @@ def test_two_processes_and_two_layers_are_looked_into_after_a_kill_as_without_on
     prepared: Project, model: str
 ) -> None:
     options = (*SHORT, "train.inspect_every=20", f"model={model}", "model.layers=2", "model.dropout=0.1")
-    many = (*options, "train.batch_size=2", "train.workers=2", "optimizer=adam")
+    many = (*options, "train.batch_size=2", "train.workers=2", "train.reset_probability=0.3", "optimizer=adam")
     other = prepared.copy_to(prepared.root.with_name("other"))
     other.stage("train", *many)
     prepared.train_until_killed(40, *many)

@@ -32,7 +32,8 @@ RUNS = {
         *("model=gru", "model.layers=2", "model.dropout=0.1", "model.dtype=float32", "optimizer=adam"),
         *("gradcheck.hidden_size=2", "gradcheck.seq_length=4", "synthesize.quality_length=300"),
         *("train.steps=30", "train.validate_every=15", "train.sample_every=20"),
-        *("train.workers=2", "train.batch_size=4", "synthesize.streams=3", "synthesize.top_p=0.9"),
+        *("train.workers=2", "train.batch_size=4", "train.reset_probability=0.2"),
+        *("synthesize.streams=3", "synthesize.top_p=0.9"),
     ),
 }
 FIGURES = {"rnn in float64": ("plot", "track")}

@@ -17,6 +17,7 @@ SMALL = ("preset=smoke", "train.checkpoint_every=50")
             "model.dropout=0.3",
             "model.output_dropout=0.1",
             "train.batch_size=3",
+            "train.reset_probability=0.3",
             "optimizer.schedule=cosine",
             "optimizer.warmup_steps=20",
         ),

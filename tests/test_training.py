@@ -14,6 +14,7 @@ from charloom.core.common.errors import DataError, StateError
 from charloom.core.common.types import Array, IntArray, Masks
 from charloom.core.network import Network, evaluate
 from charloom.core.training.optimizers import AdaGrad
+from charloom.core.training.resets import Resets
 from charloom.core.training.training import Training, Update
 
 K = 7
@@ -47,11 +48,13 @@ def a_training(
     smoothing: float = 0.999,
     cell: str = "rnn",
     layers: int = 1,
+    resets: Resets | None = None,
 ) -> tuple[Training, Spy]:
     network = Spy(vocabulary_size=K, hidden_size=m, cell=cell, layers=layers, dtype=np.float64)
     network.initialize(0.1, rng=np.random.default_rng(1))
     optimizer = AdaGrad(network.parameters.vector.size, np.float64, learning_rate=0.1, epsilon=2.2e-16, clip_value=5.0)
-    return Training(network, optimizer, ids, seq_length=T, batch_size=B, smoothing=smoothing), network
+    training = Training(network, optimizer, ids, seq_length=T, batch_size=B, smoothing=smoothing, resets=resets)
+    return training, network
 
 
 def run(training: Training, updates: int) -> list[Update]:
@@ -107,6 +110,35 @@ def test_the_state_is_carried_from_window_to_window_within_a_pass(cell: str) -> 
     run(training, 1)
     np.testing.assert_array_equal(network.read[1][2], carried)
     assert carried.any()
+
+
+@every_cell
+def test_a_reset_stream_begins_its_window_with_a_zero_state_and_the_others_with_the_carried_one(cell: str) -> None:
+    B, updates = 4, 200
+    ids, resets = some_ids(B * 5 * (updates + 1) + 1), Resets(0.3, (7,))
+    training, network = a_training(ids, B=B, cell=cell, layers=2, resets=resets)
+    carried, was_reset = training.state, list[bool]()
+    for update in training.updates():
+        _, _, state = network.read[-1]
+        for stream in range(B):
+            is_zero = not state[:, :, stream].any()
+            was_reset.append(is_zero)
+            assert is_zero or np.array_equal(state[:, :, stream], carried[:, :, stream])
+        carried = training.state
+        if update.step == updates:
+            break
+    share = np.mean(was_reset[B:])  # without the first window
+    assert abs(share - 0.3) < 4 * np.sqrt(0.3 * 0.7 / len(was_reset))
+
+
+def test_the_streams_that_are_reset_depend_on_the_seed_and_the_step_alone() -> None:
+    state = np.ones((1, 1, 100, 2))
+    drawn = {
+        (seed, step): tuple(Resets(0.5, (seed,)).apply(state, step)[0, 0, :, 0]) for seed in (1, 2) for step in (1, 2)
+    }
+    assert len(set(drawn.values())) == 4
+    assert tuple(Resets(0.5, (1,)).apply(state, 1)[0, 0, :, 0]) == drawn[1, 1]
+    assert Resets().apply(state, 1) is state
 
 
 @settings(deadline=None, max_examples=50)

@@ -168,6 +168,7 @@ def draw_overrides(rng: random.Random) -> tuple[str, ...]:
         f"model.dropout={0.2 * (layers - 1)}",
         f"model.output_dropout={rng.choice([0, 0.1])}",
         f"train.batch_size={streams}",
+        f"train.reset_probability={rng.choice([0, 0.2])}",
         f"train.workers={workers}",
     )
 

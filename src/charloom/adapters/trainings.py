@@ -10,7 +10,7 @@ from charloom.adapters.process.workers import start_worker
 from charloom.core.common.errors import DataError, StateError, hint
 from charloom.core.common.types import Ids
 from charloom.core.network import Dropout, Network
-from charloom.core.training import OPTIMIZERS, SCHEDULES, Optimizer, Training, WorkerPool, warm_up
+from charloom.core.training import OPTIMIZERS, SCHEDULES, Optimizer, Resets, Training, WorkerPool, warm_up
 
 
 class Seeds(NamedTuple):
@@ -19,11 +19,12 @@ class Seeds(NamedTuple):
     weights: np.random.SeedSequence
     samples: np.random.SeedSequence
     dropout: np.random.SeedSequence
+    resets: np.random.SeedSequence
 
 
 def seeds(config: Parameters) -> Seeds:
     """The seeds that a configuration gives its training."""
-    return Seeds(*np.random.SeedSequence(config.seed).spawn(3))
+    return Seeds(*np.random.SeedSequence(config.seed).spawn(4))
 
 
 def network_sizes(model: ModelConfig, vocabulary_size: int) -> dict[str, Any]:
@@ -43,7 +44,7 @@ def start(config: Parameters, ids: Ids, vocabulary_size: int, initial: Network |
     else:
         _require_same(network, initial)
         network.parameters.vector[:] = initial.parameters.vector
-    dropout = Dropout(model.dropout_by_layer(), tuple(drawn.dropout.generate_state(4).tolist()))
+    dropout = Dropout(model.dropout_by_layer(), _key(drawn.dropout))
     with hint(DataError, "give a longer text, or lower train.seq_length or train.batch_size"):
         return Training(
             network,
@@ -51,6 +52,7 @@ def start(config: Parameters, ids: Ids, vocabulary_size: int, initial: Network |
             ids,
             **options.model_dump(include={"seq_length", "batch_size", "smoothing", "steps", "max_seconds"}),
             learning_rate=partial(_learning_rate, config.optimizer),
+            resets=Resets(options.reset_probability, _key(drawn.resets)),
             pool=WorkerPool(
                 network, dropout, workers=options.workers, initializer=partial(start_worker, options.threads)
             ),
@@ -81,6 +83,11 @@ def _require_same(network: Network, initial: Network) -> None:
         must = "the model of train.init_from must have the network that is configured"
         got = ", ".join(f"model.{key}={found[key]} in place of {expected[key]}" for key in keys)
         raise StateError(f"{must}, got {got}; give the configuration the model's values")
+
+
+def _key(seed: np.random.SeedSequence) -> tuple[int, ...]:
+    """What a generator for each training step is seeded with, before the step's number."""
+    return tuple(seed.generate_state(4).tolist())
 
 
 def _optimizer(options: OptimizerConfig, network: Network) -> Optimizer:

@@ -165,6 +165,7 @@ class TrainConfig(_Section):
     max_seconds: Positive | None
     seq_length: Size
     batch_size: Size
+    reset_probability: Fraction
     smoothing: Fraction
     stop_at_smooth_loss: Positive | None
     log_every: Count

@@ -18,6 +18,7 @@ from charloom.core.common.types import Array, Ids
 from charloom.core.network import Network
 from charloom.core.training.diagnostics import Diagnostics
 from charloom.core.training.optimizers import Optimizer
+from charloom.core.training.resets import Resets
 from charloom.core.training.workers import WorkerPool
 
 LearningRate = Callable[[int, float], float]
@@ -69,6 +70,7 @@ class Training:
         steps: int | None = None,
         max_seconds: float | None = None,
         learning_rate: LearningRate | None = None,
+        resets: Resets | None = None,
         pool: WorkerPool | None = None,
     ) -> None:
         """A training at its start.
@@ -83,6 +85,7 @@ class Training:
             steps: the number of updates at which `progress` is 1; None: no bound.
             max_seconds: the seconds of training at which `progress` is 1; None: no bound.
             learning_rate: η of a training step, from its number and the progress before it; None: the optimizer's own.
+            resets: the streams that begin a window with a zero state; None: none, but for the start of an epoch.
             pool: computes the gradients; None: this process alone, without dropout.
 
         Raises DataError if the streams are shorter than a window.
@@ -101,6 +104,7 @@ class Training:
         self.step = self.epoch = self.position = 0
         self.loss = self.smooth_loss = float("nan")
         self.steps, self.max_seconds, self._learning_rate = steps, max_seconds, learning_rate
+        self._resets = resets or Resets()
         self.pool = pool or WorkerPool(network)
         self.best = network.parameters.vector.copy()
         self.best_step, self.best_validation, self.validations_since_best = 0, math.inf, 0
@@ -132,7 +136,7 @@ class Training:
         while True:
             if self._learning_rate is not None:
                 self.optimizer.learning_rate = self._learning_rate(self.step + 1, self.progress)
-            loss, state = self.pool.gradient(self._window(), self.state, self.step + 1)
+            loss, state = self._gradient()
             if not math.isfinite(loss):
                 raise StateError(f"the loss must be finite, got {loss} at step {self.step + 1}")
             self.optimizer.update(network.parameters.vector, network.gradients.vector)
@@ -156,15 +160,17 @@ class Training:
         params, optimizer = self.network.parameters.vector.copy(), copy.deepcopy(self.optimizer)
         if self._learning_rate is not None:
             optimizer.learning_rate = self._learning_rate(self.step + 1, self.progress)
-        self.pool.gradient(self._window(), self.state, self.step + 1)
+        self._gradient()
         grads = self.network.gradients.vector
         gradient = grads.copy()
         optimizer.update(params, grads)
         return gradient, params - self.network.parameters.vector
 
-    def _window(self) -> Ids:
-        """The ids that the next update reads, (T + 1, B)."""
-        return self._streams[:, self.position : self.position + self.seq_length + 1].T
+    def _gradient(self) -> tuple[float, Array]:
+        """The loss of the window (T + 1, B) that the next update reads, and the state after it; see `WorkerPool`."""
+        window = self._streams[:, self.position : self.position + self.seq_length + 1].T
+        step = self.step + 1
+        return self.pool.gradient(window, self._resets.apply(self.state, step), step)
 
     def note_validation(self, loss: float) -> None:
         """Keep the present parameters as the best, if this validation loss is the lowest so far.
