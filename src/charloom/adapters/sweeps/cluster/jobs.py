@@ -66,15 +66,16 @@ class Jobs:
         waiting, sweep = iter(tasks), None
         try:
             while True:
-                while len(self._waited_for) < self._room():
-                    if self._again:
-                        self._send(self._again.popleft())
-                    elif (task := next(waiting, None)) is not None:
-                        sweep = task.sweep
-                        self._send(_Running(Parcel(task, self._cores, self._storage)))
-                    else:
-                        self._dismiss_idle()
-                        break
+                with signals.held_back():  # a job that is on its way is waited for
+                    while len(self._waited_for) < self._room():
+                        if self._again:
+                            self._send(self._again.popleft())
+                        elif (task := next(waiting, None)) is not None:
+                            sweep = task.sweep
+                            self._send(_Running(Parcel(task, self._cores, self._storage)))
+                        else:
+                            self._dismiss_idle()
+                            break
                 if not self._waited_for and not self._again:
                     return
                 yield from self._look()
@@ -133,28 +134,37 @@ class Jobs:
     def _look(self) -> Generator[JobRecord]:
         """Take what is new of all jobs, and yield what became of those that have ended."""
         import ray
-        from ray import exceptions
 
         if not self._waited_for:
             time.sleep(_SECONDS_OF_A_LOOK)
             return
         ready, _ = ray.wait(list(self._waited_for), timeout=_SECONDS_OF_A_LOOK)
         for answer in ready:
-            job = self._waited_for.pop(answer)
-            try:
-                record = self._take(job, ray.get(answer))
-            except exceptions.RayTaskError as error:  # the node's disk is full, for example
-                self._dismiss(job.worker)
-                host, cause = self._host(job), error.cause
-                message = f"on {host}: {type(cause).__name__}: {in_one_line(str(cause))}"
-                record = job.record("failed", EnvironmentFault.exit_code, message)
-            except exceptions.RuntimeEnvSetupError as error:
-                raise EnvironmentFault(f"a node cannot be set up: {in_one_line(str(error))[:500]}") from None
-            except exceptions.RayError as error:
-                record = self._lose(job, error)
+            with signals.held_back():  # an answer is taken whole, and its job waited for again
+                record = self._answered(answer)
             if record is not None:
-                job.parcel.close(record)
                 yield record
+
+    def _answered(self, answer: Any) -> JobRecord | None:
+        """Take what a worker has answered, and note and tell what became of its job where that is known."""
+        import ray
+        from ray import exceptions
+
+        job = self._waited_for.pop(answer)
+        try:
+            record = self._take(job, ray.get(answer))
+        except exceptions.RayTaskError as error:  # the node's disk is full, for example
+            self._dismiss(job.worker)
+            host, cause = self._host(job), error.cause
+            message = f"on {host}: {type(cause).__name__}: {in_one_line(str(cause))}"
+            record = job.record("failed", EnvironmentFault.exit_code, message)
+        except exceptions.RuntimeEnvSetupError as error:
+            raise EnvironmentFault(f"a node cannot be set up: {in_one_line(str(error))[:500]}") from None
+        except exceptions.RayError as error:
+            record = self._lose(job, error)
+        if record is not None:
+            job.parcel.close(record)
+        return record
 
     def _take(self, job: _Running, answer: Any) -> JobRecord | None:
         """Take an answer, ask on, and tell what became of the job where that is known."""
