@@ -117,7 +117,7 @@ def child(overrides: list[str], *, switches: bool) -> None:
         Training.updates = switched  # type: ignore[method-assign]
     sys.argv = ["charloom.experiment", *overrides]
     code = exit_code(experiment.main)
-    figures = {"longest wait": max(waits, default=0.0), "waits": sum(waits), "stretches": stretches}
+    figures = {"longest wait": max(waits, default=0.0), "stretches": stretches}
     print(f"figures {json.dumps(figures)}", flush=True)
     sys.exit(code)
 

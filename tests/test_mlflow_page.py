@@ -155,7 +155,7 @@ def test_the_run_of_a_sweep_says_which_configuration_is_the_best_and_its_page_wo
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)")
-def test_the_jobs_of_a_sweep_are_below_its_run_and_their_comparison_has_a_line_for_each(
+def test_the_jobs_of_a_sweep_are_below_its_run_and_can_be_compared_in_parallel_coordinates(
     pages: Pages, tmp_path: Path
 ) -> None:
     from playwright.sync_api import expect
