@@ -207,6 +207,27 @@ def test_an_error_that_a_signal_led_to_is_told_with_it(capsys: pytest.CaptureFix
     assert capsys.readouterr().err == "charloom: error: ended by SIGTERM: the disk is full\n"
 
 
+def test_an_error_without_a_reason_that_a_library_made_of_a_signal_is_not_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def work() -> None:
+        try:
+            raise_signal()
+        finally:
+            raise TimeoutError
+
+    assert exit_code(work) == 143
+    assert capsys.readouterr().err == "charloom: error: ended by SIGTERM\n"
+
+
+def test_an_error_without_a_reason_is_told_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    def work() -> None:
+        raise TimeoutError
+
+    assert exit_code(work) == EnvironmentFault.exit_code
+    assert capsys.readouterr().err == "charloom: error: TimeoutError\n"
+
+
 def test_a_signal_that_is_held_back_is_raised_at_the_end_of_the_block() -> None:
     done = []
 

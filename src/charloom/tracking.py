@@ -4,6 +4,7 @@ python -m charloom.tracking                 show the runs in the browser
 python -m charloom.tracking sync [folder]   send what MLflow lacks of the project's runs, or of those in a folder
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -25,7 +26,9 @@ def main() -> int:
     def work() -> None:
         given = parser.parse_args()
         if command == "follow":
-            sys.exit(follower.follow(given.folder))
+            code = follower.follow(given.folder)
+            sys.stderr.flush()
+            os._exit(code)  # the run waits for this process, and Python's usual end takes a second with MLflow loaded
         follower.sync(given.folder)
 
     return exit_code(work)

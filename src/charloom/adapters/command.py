@@ -65,10 +65,12 @@ def exit_code(work: Callable[[], None]) -> int:
         failure = None
     except (OSError, MemoryError) as error:
         failure = environment_fault(error)
+        if signals.received() and not str(error):  # what a library made of Interrupted: a system's error has a reason
+            failure = None
     except Exception:
         if not signals.received():
             raise
-        failure = None  # what a library made of Interrupted
+        failure = None  # as above
     _finish_stdout()
     if signals.received() and not isinstance(failure, Interrupted):
         failure = Interrupted(signals.received(), besides=failure)
@@ -84,7 +86,7 @@ def environment_fault(error: OSError | MemoryError) -> EnvironmentFault:
         return EnvironmentFault(f"out of memory: {error}")
     where = f"{error.filename}: " if error.filename else ""
     advice = "; free space there, then run the same command again" if error.errno in _DISK_IS_FULL else ""
-    return EnvironmentFault(f"{where}{error.strerror or error}{advice}")
+    return EnvironmentFault(f"{where}{error.strerror or str(error) or type(error).__name__}{advice}")
 
 
 def require_memory(needed: int, purpose: str, advice: str) -> None:

@@ -20,6 +20,8 @@ from charloom.adapters.files.formats import named_in_errors, replacing, to_json
 from charloom.core.common.errors import EnvironmentFault, StateError, hint
 from charloom.core.common.types import Array
 
+_SECONDS_UNTIL_REFUSED = 2.0  # within which a training that has got a signal ends
+
 Row = dict[str, Any]  # what is kept of a step, as JSON
 
 
@@ -33,8 +35,9 @@ class Saved(NamedTuple):
 class WorkFolder:
     """A context in which no other process trains what has this fingerprint.
 
-    `history` is the list of rows to date. Where another process holds the folder, entering waits for it if `waits`.
-    Entering raises EnvironmentFault if not, and where the folder cannot be written to.
+    `history` is the list of rows to date. Where another process holds the folder, entering waits for it if `waits`,
+    else for the two seconds in which one that was interrupted ends. Entering then raises EnvironmentFault, and where
+    the folder cannot be written to.
     """
 
     def __init__(self, root: Path, fingerprint: str, *, waits: bool = False) -> None:
@@ -44,7 +47,7 @@ class WorkFolder:
         self._written = 0  # rows on disk
         self._sha256 = hashlib.sha256()  # of these rows
         # The lock stands beside the folder, so that `discard` can remove the folder while it is held.
-        self._lock = FileLock(self.path.with_suffix(".lock"), timeout=-1 if waits else 0)
+        self._lock = FileLock(self.path.with_suffix(".lock"), timeout=-1 if waits else _SECONDS_UNTIL_REFUSED)
 
     def __enter__(self) -> "WorkFolder":
         try:

@@ -104,16 +104,16 @@ class Follower:
 
 
 def follow(folder: Path) -> int:
-    """Follow the runs in a folder until standard input is closed: the process that they belong to is at its end.
+    """Follow the runs of a journal's folder until standard input is closed: their process is at its end.
 
     Then everything is sent that a server takes. The exit code: 5 where something is still missing.
     """
     with suppress(OSError):
         os.nice(5)
     prepare()
-    folder = folder.parent  # the journal's own folder stands in that of the run, or of the sweep
+    folder = known.run_of(folder)
     follower, rounds = Follower(), 0
-    others = [place for place in known.pending() if folder not in place.parents]
+    others = [place for place in known.pending() if folder not in (place, *place.parents)]
     while not _is_left(_SECONDS_BETWEEN_ROUNDS if rounds else 0.0):
         if rounds % _ROUNDS_BETWEEN_LOOKS == 0:
             _close(known.within(folder))

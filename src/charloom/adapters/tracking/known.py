@@ -40,6 +40,11 @@ def within(folder: Path) -> list[Path]:
     return [place for place in places if (place / LINES).is_file()]
 
 
+def run_of(journal: Path) -> Path:
+    """The folder of the run or the sweep that a journal's folder is in; that folder itself where DVC trains."""
+    return journal.parent if journal.name == FOLDER else journal
+
+
 def _by_number(path: Path) -> tuple[int, str]:
     return (int(path.name) if path.name.isdecimal() else -1, path.name)
 

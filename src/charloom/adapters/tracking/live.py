@@ -1,6 +1,7 @@
 """A run that is recorded while it goes on: its journal, and the process that sends the journal to MLflow.
 
-The run waits for that process at its end alone, and there ten seconds at most. Knows nothing about MLflow.
+The run waits for that process at its end alone, and there ten seconds at most, or 1.5 after a signal. Knows nothing
+about MLflow.
 """
 
 import hashlib
@@ -26,6 +27,7 @@ from charloom.adapters.tracking.sending import Sent
 
 SWEEP = "CHARLOOM_SWEEP"  # in a job's environment, the folder of its sweep, which follows the journals of its jobs
 _SECONDS_TO_LEAVE = 10.0
+_SECONDS_TO_LEAVE_AFTER_A_SIGNAL = 1.5  # the same may be started again at once, as `dvc repro` is
 
 
 @contextmanager
@@ -130,7 +132,7 @@ def followed(journal: Journal) -> Iterator[None]:
         interrupted = False
         raise
     finally:
-        _leave(follower, journal.folder, kill=interrupted)
+        _leave(follower, journal.folder, interrupted=interrupted)
 
 
 @contextmanager
@@ -151,15 +153,15 @@ def ended(journal: Journal) -> Iterator[None]:
     journal.end("FINISHED")
 
 
-def _leave(follower: "subprocess.Popen[bytes]", folder: Path, *, kill: bool = False) -> None:
-    """Tell the follower of the end, wait for it, and say what became of the run."""
+def _leave(follower: "subprocess.Popen[bytes]", folder: Path, *, interrupted: bool) -> None:
+    """Tell the follower of the end, wait for it, and say what became of the run. After a signal, no process is left."""
     assert follower.stdin is not None
     follower.stdin.close()
-    command = shlex.join(["python", "-m", "charloom.tracking", "sync", str(folder.parent)])
+    command = shlex.join(["python", "-m", "charloom.tracking", "sync", str(known.run_of(folder))])
     try:
-        code = follower.wait(_SECONDS_TO_LEAVE)
+        code = follower.wait(_SECONDS_TO_LEAVE_AFTER_A_SIGNAL if interrupted else _SECONDS_TO_LEAVE)
     except subprocess.TimeoutExpired:
-        if kill:
+        if interrupted:
             follower.kill()
             follower.wait()
         print(
