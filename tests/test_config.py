@@ -191,7 +191,7 @@ NAMES = {
     "data.newline": "universal, keep",
     "model.cell": "rnn, gru, lstm",
     "model.dtype": "float64, float32",
-    "optimizer.name": "adagrad, rmsprop, adam, sgd",
+    "optimizer.name": "adagrad, rmsprop, adam, soap, sgd",
     "optimizer.schedule": "constant, linear, cosine, steps",
     "gradcheck.mode": "auto, full, fast",
     "synthesize.on_unknown": "error, skip",

@@ -33,6 +33,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "sgd": {"learning_rate": 0.1, "clip_norm": 1.0, "momentum": 0.9},
 }
+OPTIONS["soap"] = OPTIONS["adam"]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -67,7 +68,8 @@ def a_training(
 ) -> Training:
     network = Network(vocabulary_size=K, hidden_size=m, cell=cell, layers=layers, dtype=dtype)
     network.initialize(init_scale, rng=np.random.default_rng(1))
-    optimizer = OPTIMIZERS[name](network.parameters.vector.size, dtype, **(OPTIONS[name] | changes))
+    size, matrices = network.parameters.vector.size, network.parameters.matrices
+    optimizer = OPTIMIZERS[name](size, dtype, matrices=matrices, **(OPTIONS[name] | changes))
     pool = WorkerPool(network, workers=workers)
     return Training(network, optimizer, ids, seq_length=T, batch_size=B, smoothing=0.999, pool=pool)
 

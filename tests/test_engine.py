@@ -165,8 +165,8 @@ VALUES = {"epsilon": 1e-8, "decay": 0.9, "beta1": 0.8, "beta2": 0.95, "weight_de
 def _optimizer(name: str, network: Network, **common: Any) -> Optimizer:
     rule = OPTIMIZERS[name]
     options = {option: VALUES[option] for option in rule.options}
-    vector = network.parameters.vector
-    return rule(vector.size, vector.dtype, **{"learning_rate": 0.05, **common}, **options)
+    vector, matrices = network.parameters.vector, network.parameters.matrices
+    return rule(vector.size, vector.dtype, matrices=matrices, **{"learning_rate": 0.05, **common}, **options)
 
 
 @pytest.mark.parametrize("name", ["rmsprop", "adam", "sgd"])
@@ -176,9 +176,8 @@ def test_thirty_updates_are_those_of_pytorchs_optimizer(name: str) -> None:
     start, gradients = rng.normal(size=50), rng.normal(size=(30, 50))
     ours, theirs = start.copy(), torch.nn.Parameter(torch.tensor(start))
     v = VALUES
-    rule = OPTIMIZERS[name](
-        50, np.float64, learning_rate=0.05, **{option: v[option] for option in OPTIMIZERS[name].options}
-    )
+    options: dict[str, Any] = {option: v[option] for option in OPTIMIZERS[name].options}
+    rule = OPTIMIZERS[name](50, np.float64, learning_rate=0.05, **options)
     torch_optimizer = {
         "rmsprop": lambda: torch.optim.RMSprop([theirs], 0.05, alpha=v["decay"], eps=v["epsilon"]),
         "adam": lambda: torch.optim.AdamW(

@@ -17,6 +17,7 @@ OPTIONS: dict[str, dict[str, float]] = {
     "adagrad": {"epsilon": 1e-8},
     "rmsprop": {"epsilon": 1e-8, "decay": 0.9},
     "adam": {"epsilon": 1e-8, "beta1": 0.9, "beta2": 0.99, "weight_decay": 0.1},
+    "soap": {"epsilon": 1e-8, "beta1": 0.9, "beta2": 0.99, "weight_decay": 0.1},
     "sgd": {"momentum": 0.9},
 }
 
@@ -24,8 +25,9 @@ OPTIONS: dict[str, dict[str, float]] = {
 def a_training(optimizer: str = "adagrad", *, updates: int = 5, **options: Any) -> Training:
     network = Network(vocabulary_size=5, hidden_size=4, dtype=np.float64)  # the fifth character never occurs
     network.initialize(0.3, rng=np.random.default_rng(1))
-    size = network.parameters.vector.size
-    rule = OPTIMIZERS[optimizer](size, np.float64, **{"learning_rate": 0.1} | OPTIONS[optimizer] | options)
+    size, matrices = network.parameters.vector.size, network.parameters.matrices
+    keywords = {"learning_rate": 0.1} | OPTIONS[optimizer] | options
+    rule = OPTIMIZERS[optimizer](size, np.float64, matrices=matrices, **keywords)
     pool = WorkerPool(network, Dropout([0.3], seed=(1,)))
     schedule = lambda step, progress: 0.1 / step  # noqa: E731
     training = Training(
@@ -107,8 +109,9 @@ def test_a_parameter_that_never_had_a_gradient_has_no_step_size(optimizer: str) 
     assert inspect(training, IDS).step_size["U"] is not None
 
 
-def test_a_rule_with_one_learning_rate_has_no_step_sizes() -> None:
-    assert inspect(a_training("sgd"), IDS).step_size == {}
+@pytest.mark.parametrize("optimizer", ["sgd", "soap"])
+def test_a_rule_without_a_step_size_of_each_parameter_has_none(optimizer: str) -> None:
+    assert inspect(a_training(optimizer), IDS).step_size == {}
 
 
 SHORT = ("preset=smoke", "train.steps=60", "train.checkpoint_every=20")

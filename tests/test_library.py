@@ -113,7 +113,7 @@ def test_an_evaluation_checks_its_arguments(model: Model) -> None:
     [
         ({"hidden_size": 0}, "model.hidden_size must be >= 1, got 0"),
         ({"cell": "transformer"}, "model.cell must be one of rnn, gru, lstm, got 'transformer'"),
-        ({"optimizer": "lion"}, "optimizer.name must be one of adagrad, rmsprop, adam, sgd, got 'lion'"),
+        ({"optimizer": "lion"}, "optimizer.name must be one of adagrad, rmsprop, adam, soap, sgd, got 'lion'"),
         ({"validation_fraction": 1.0}, "data.validation_fraction must be < 1, got 1.0"),
         ({"hiden_size": 8}, "a training has no option 'hiden_size'; did you mean 'hidden_size'?"),
         ({"patience": 2, "validate_every": 0}, "train.patience must be 0 where train.validate_every is 0, got 2"),

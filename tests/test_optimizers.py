@@ -1,4 +1,4 @@
-"""AdaGrad against figures worked by hand, and what must hold of it for any gradient."""
+"""The optimizers against figures worked by hand and textbook code, and what must hold of them for any gradient."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import DTypeLike
 
 from charloom.core.common.types import Array
-from charloom.core.training.optimizers import OPTIMIZERS, AdaGrad, Optimizer
+from charloom.core.training.optimizers import OPTIMIZERS, SOAP, AdaGrad, Optimizer
 
 gradients = st.lists(st.lists(st.floats(-1e6, 1e6), min_size=3, max_size=3).map(np.array), min_size=1, max_size=20)
 
@@ -98,6 +98,7 @@ OPTIONS: dict[str, dict[str, float]] = {
     "adagrad": {"epsilon": 0.0},
     "rmsprop": {"epsilon": 0.0, "decay": 0.75},
     "adam": {"epsilon": 0.0, "beta1": 0.5, "beta2": 0.75, "weight_decay": 0.0},
+    "soap": {"epsilon": 0.0, "beta1": 0.5, "beta2": 0.75, "weight_decay": 0.0},
     "sgd": {"momentum": 0.5},
 }
 
@@ -119,6 +120,8 @@ every_optimizer = pytest.mark.parametrize("name", sorted(OPTIMIZERS))
         ("rmsprop", 1 - 0.1 * 2 / 1, 0.8 + 0.1 * 4 / 2.179449471770337),
         # μ = 1, v = 1: 1/0.5 over sqrt(1/0.25) = 1;  μ = 0.5 - 2 = -1.5, v = 4.75: -1.5/0.75 over sqrt(4.75/0.4375)
         ("adam", 1 - 0.1 * 1, 0.9 + 0.1 * 2 / 3.295017884191656),
+        # no matrix: as Adam
+        ("soap", 1 - 0.1 * 1, 0.9 + 0.1 * 2 / 3.295017884191656),
         # v = 2, then 0.5·2 - 4 = -3
         ("sgd", 1 - 0.1 * 2, 0.8 + 0.1 * 3),
     ],
@@ -162,10 +165,11 @@ def test_a_first_step_goes_against_the_gradient_in_the_parameters_type(name: str
 @every_optimizer
 def test_a_state_that_was_copied_goes_on_bit_for_bit(name: str) -> None:
     rng = np.random.default_rng(1)
-    theta, optimizer = rng.normal(size=5), make(name, 5)
+    matrices = {"W": (slice(1, 5), (2, 2))}
+    theta, optimizer = rng.normal(size=5), make(name, 5, matrices=matrices)
     for _ in range(4):
         optimizer.update(theta, rng.normal(size=5))
-    other_theta, other = theta.copy(), make(name, 5)
+    other_theta, other = theta.copy(), make(name, 5, matrices=matrices)
     for key, array in other.state.items():
         array[...] = optimizer.state[key]
     for _ in range(4):
@@ -181,6 +185,75 @@ def test_a_learning_rate_that_is_set_anew_holds_from_the_next_update(name: str) 
     optimizer.learning_rate = 0.0
     optimizer.update(theta, np.array([2.0]))
     assert theta[0] == 1.0
+
+
+SOAP_OPTIONS: dict[str, Any] = {"learning_rate": 0.1, "epsilon": 0.0, "beta1": 0.8, "beta2": 0.9, "weight_decay": 0.02}
+TALL = {"W": (slice(0, 15), (5, 3))}
+
+
+def soap(matrices: dict[str, tuple[slice, tuple[int, int]]]) -> SOAP:
+    return SOAP(17, np.float64, matrices=matrices, **SOAP_OPTIONS)
+
+
+def textbook_soap(theta: Array, gradients: list[Array]) -> Array:
+    """The matrix Θ (a, b), a >= b, after SOAP's updates with the gradients: C and the mean are in Θ's own basis."""
+    eta, beta1, beta2, decay = 0.1, 0.8, 0.9, 0.02
+    C, mean, square = np.zeros((theta.shape[1],) * 2), np.zeros_like(theta), np.zeros_like(theta)
+    for n, G in enumerate(gradients, start=1):
+        C = beta2 * C + (1 - beta2) * G.T @ G
+        if n % SOAP.PERIOD == 1:
+            _, Q = np.linalg.eigh(C)
+        mean = beta1 * mean + (1 - beta1) * G
+        square = beta2 * square + (1 - beta2) * (G @ Q) ** 2
+        step = (mean @ Q) / (1 - beta1**n) / np.sqrt(square / (1 - beta2**n))
+        theta = theta - eta * step @ Q.T - eta * decay * theta
+    return theta
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (3, 5), (4, 4)])
+def test_soap_is_that_of_the_textbook(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(1)
+    size = shape[0] * shape[1]
+    theta, vectors = rng.normal(size=17), [rng.normal(size=17) for _ in range(2 * SOAP.PERIOD + 5)]
+    optimizer, after = soap({"W": (slice(0, size), shape)}), theta.copy()
+    for vector in vectors:
+        optimizer.update(after, vector.copy())
+    tall = [vector[:size].reshape(shape) for vector in (theta, after, *vectors)]
+    before, found, *gradients = tall if shape[0] >= shape[1] else [matrix.T for matrix in tall]
+    np.testing.assert_allclose(found, textbook_soap(before, gradients), rtol=1e-9)
+
+
+def test_soap_updates_what_is_in_no_matrix_as_adam_does() -> None:
+    rng = np.random.default_rng(2)
+    theta, adam = np.zeros(17), OPTIMIZERS["adam"](17, np.float64, **SOAP_OPTIONS)
+    other, optimizer = theta.copy(), soap(TALL)
+    for _ in range(30):
+        gradient = rng.normal(size=17)
+        adam.update(theta, gradient.copy())
+        optimizer.update(other, gradient.copy())
+    np.testing.assert_array_equal(theta[15:], other[15:])
+    assert not np.isclose(theta[:15], other[:15]).any()
+
+
+def test_soap_does_not_depend_on_the_basis_of_the_smaller_side() -> None:
+    rng = np.random.default_rng(3)
+    rotation, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    theta, optimizer, other = np.zeros(17), soap(TALL), soap(TALL)
+    rotated = theta.copy()
+    for _ in range(30):
+        gradient = rng.normal(size=17)
+        in_other_basis = gradient.copy()
+        in_other_basis[:15] = (gradient[:15].reshape(5, 3) @ rotation).reshape(-1)
+        optimizer.update(theta, gradient)
+        other.update(rotated, in_other_basis)
+    np.testing.assert_allclose(rotated[:15].reshape(5, 3), theta[:15].reshape(5, 3) @ rotation, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_gradient_that_is_not_finite_is_left_to_the_loss_to_show() -> None:
+    theta, optimizer = np.zeros(17), soap(TALL)
+    optimizer.update(theta, np.full(17, np.inf))
+    assert not np.isfinite(theta).any()
 
 
 def step_of(gradient: list[float], **options: Any) -> list[float]:

@@ -29,7 +29,7 @@ RUNS = {
     ),
     "gru in float32 with two workers": (
         "computes.py",
-        *("model=gru", "model.layers=2", "model.dropout=0.1", "model.dtype=float32", "optimizer=adam"),
+        *("model=gru", "model.layers=2", "model.dropout=0.1", "model.dtype=float32", "optimizer=soap"),
         *("gradcheck.hidden_size=2", "gradcheck.seq_length=4", "synthesize.quality_length=300"),
         *("train.steps=30", "train.validate_every=15", "train.sample_every=20"),
         *("train.workers=2", "train.batch_size=4", "train.reset_probability=0.2"),

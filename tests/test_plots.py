@@ -558,7 +558,7 @@ def test_the_dynamics_are_drawn_over_the_training_steps(drawn: Drawn) -> None:
 
 def test_dynamics_without_clipping_or_step_sizes_say_so(drawn: Drawn) -> None:
     said = texts(drawn(plots.dynamics, deep_inspections()))
-    assert {"clipping by value is off", "one learning rate for all"} <= set(said)
+    assert {"clipping by value is off", "the optimizer has none of each parameter"} <= set(said)
 
 
 def test_a_training_that_was_not_inspected_has_figures_that_say_so(drawn: Drawn) -> None:

@@ -23,9 +23,14 @@ SMALL = ("preset=smoke", "train.checkpoint_every=50")
         ),
         ("model=lstm", "optimizer=rmsprop", "model.dtype=float32", "data.validation_fraction=0"),
         ("model=rnn", "optimizer=sgd", "optimizer.schedule=steps", "train.patience=2", "train.validate_every=30"),
-        ("model=gru", "optimizer=adam", "model.output_dropout=0.2", "train.batch_size=4", "train.workers=2"),
+        ("model=gru", "optimizer=soap", "model.output_dropout=0.2", "train.batch_size=4", "train.workers=2"),
     ],
-    ids=["gru-adam-dropout-layers-streams-cosine", "lstm-rmsprop-float32", "rnn-sgd-steps-patience", "two-processes"],
+    ids=[
+        "gru-adam-dropout-layers-streams-cosine",
+        "lstm-rmsprop-float32",
+        "rnn-sgd-steps-patience",
+        "gru-soap-two-processes",
+    ],
 )
 def test_whatever_is_trained_goes_on_bit_for_bit(
     prepared: Project, project: Project, overrides: tuple[str, ...]

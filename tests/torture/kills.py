@@ -161,7 +161,7 @@ def draw_overrides(rng: random.Random) -> tuple[str, ...]:
     return (
         *SMALL,
         f"model={rng.choice(['rnn', 'gru', 'lstm'])}",
-        f"optimizer={rng.choice(['adagrad', 'rmsprop', 'adam', 'adamw', 'sgd'])}",
+        f"optimizer={rng.choice(['adagrad', 'rmsprop', 'adam', 'adamw', 'soap', 'sgd'])}",
         f"optimizer.schedule={rng.choice(['constant', 'linear', 'cosine', 'steps'])}",
         f"model.dtype={rng.choice(['float64', 'float32'])}",
         f"model.layers={layers}",

@@ -93,7 +93,8 @@ def _key(seed: np.random.SeedSequence) -> tuple[int, ...]:
 def _optimizer(options: OptimizerConfig, network: Network) -> Optimizer:
     rule = OPTIMIZERS[options.name]
     keywords = options.model_dump(include={"learning_rate", "clip_value", "clip_norm", *rule.options})
-    return rule(network.parameters.vector.size, network.dtype, **keywords)
+    parameters = network.parameters
+    return rule(parameters.vector.size, network.dtype, matrices=parameters.matrices, **keywords)
 
 
 def _learning_rate(options: OptimizerConfig, step: int, progress: float) -> float:

@@ -136,15 +136,15 @@ class RegisteredModelConfig(ModelConfig):
 class OptimizerConfig(_Section):
     """The rule that turns a gradient into an update, and the schedule of its learning rate."""
 
-    name: Literal["adagrad", "rmsprop", "adam", "sgd"]
+    name: Literal["adagrad", "rmsprop", "adam", "soap", "sgd"]
     learning_rate: Positive
     clip_value: Positive | None
     clip_norm: Positive | None
-    epsilon: Annotated[float, Field(ge=1e-30, le=1)]  # adagrad, rmsprop, adam
+    epsilon: Annotated[float, Field(ge=1e-30, le=1)]  # adagrad, rmsprop, adam, soap
     decay: Fraction  # rmsprop
-    beta1: Fraction  # adam
-    beta2: Fraction  # adam
-    weight_decay: Annotated[float, Field(ge=0, le=1000)]  # adam
+    beta1: Fraction  # adam, soap
+    beta2: Fraction  # adam, soap
+    weight_decay: Annotated[float, Field(ge=0, le=1000)]  # adam, soap
     momentum: Fraction  # sgd
     schedule: Literal["constant", "linear", "cosine", "steps"]
     warmup_steps: Natural  # every schedule

@@ -123,7 +123,7 @@ def dynamics(inspections: Sequence[Inspection]) -> Figure:
         _curves(step_size, steps, medians, legend=False)
         step_size.set(yscale="log")
     else:
-        _say(step_size, "one learning rate for all")
+        _say(step_size, "the optimizer has none of each parameter")
     step_size.set(title="Effective step size, median", ylabel="Parameter² per nat")
 
     shares = [{"share": found.clipped} for found in inspections]

@@ -48,6 +48,19 @@ class Parameters(Mapping[str, Array]):
     def __len__(self) -> int:
         return len(self._views)
 
+    @property
+    def matrices(self) -> dict[str, tuple[slice, tuple[int, int]]]:
+        """Where each matrix lies in the vector, and its shape there, row by row: that of U is the shape of Uᵀ.
+
+        >>> Parameters({"W": (2, 2), "U": (2, 3), "b": (2,)}, np.float64).matrices
+        {'W': (slice(0, 4, None), (2, 2)), 'U': (slice(4, 10, None), (3, 2))}
+        """
+        return {
+            name: (self.slices[name], array.shape if _order(name) == "C" else array.T.shape)
+            for name, array in self.items()
+            if array.ndim == 2
+        }
+
     def index(self, name: str, positions: int | IntArray) -> Any:
         """The index of the entry of array `name` that is at a position in the vector; or those at all `positions`."""
         offsets = np.asarray(positions) - self.slices[name].start

@@ -1,10 +1,12 @@
 """Optimizers: what one update does to the flat vector of parameters. Clipping is here, and nowhere else.
 
-Knows nothing about networks: parameters θ and gradient g are two vectors of the same length.
+Knows nothing about networks: parameters θ and gradient g are two vectors of the same length, parts of which may be
+matrices.
 """
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,15 +14,17 @@ from numpy.typing import DTypeLike
 
 from charloom.core.common.types import Array
 
+Matrices = Mapping[str, tuple[slice, tuple[int, int]]]
+
 
 class Optimizer(ABC):
     """A rule that turns gradients into updates of a flat vector of parameters.
 
-    `state` holds its named vectors, zeros at the start; `learning_rate`, η, may be set between updates.
+    `state` holds all that it remembers, by name; `learning_rate`, η, may be set between updates.
     """
 
     options: ClassVar[tuple[str, ...]]  # the keywords that the rule takes besides those of every rule
-    vectors: ClassVar[tuple[str, ...]]  # the names of its vectors
+    vectors: ClassVar[tuple[str, ...]]  # the names of its vectors, zeros at the start
 
     def __init__(
         self,
@@ -30,6 +34,7 @@ class Optimizer(ABC):
         learning_rate: float,
         clip_value: float | None = None,
         clip_norm: float | None = None,
+        matrices: Matrices | None = None,
         **options: float,
     ) -> None:
         """A rule at its start.
@@ -40,6 +45,8 @@ class Optimizer(ABC):
             learning_rate: η > 0.
             clip_value: each element of g is clipped to [-clip_value, clip_value]; None: clipping off.
             clip_norm: after that, a g whose Euclidean norm is above `clip_norm` is scaled down to it; None: off.
+            matrices: by name, the parts of the vector that are matrices, with their shapes, row by row. Only SOAP
+                distinguishes them.
             options: the rule's own keywords, see its equations.
 
         Raises TypeError where an option is missing or unknown.
@@ -48,6 +55,7 @@ class Optimizer(ABC):
             raise TypeError(f"{type(self).__name__} takes the options {list(self.options)}, got {list(options)}")
         self.learning_rate, self.clip_value, self.clip_norm = learning_rate, clip_value, clip_norm
         self.__dict__ |= options
+        self.matrices = dict(matrices or {})
         self.state: dict[str, Array] = {name: np.zeros(size, dtype) for name in self.vectors}
         self._work = np.empty(size, dtype)
 
@@ -63,7 +71,8 @@ class Optimizer(ABC):
 
     def step_sizes(self) -> Array | None:
         """The effective step size of each parameter, (size,): what its gradient, or the mean of its gradients, is
-        multiplied with in an update. NaN for parameters that never had a gradient; None for a rule with one η for all.
+        multiplied with in an update. NaN for parameters that never had a gradient; None for a rule that has no such
+        size for each.
         """
         return None
 
@@ -157,10 +166,16 @@ class Adam(Optimizer):
         self.state["count"] = np.zeros(1, np.int64)
 
     def _apply(self, params: Array, grads: Array) -> None:
-        g, work, eta = grads, self._work, self.learning_rate
-        mean, mean_square, count = self.state["mean"], self.state["mean_square"], self.state["count"]
-        count += 1
-        n = int(count[0])
+        self.state["count"] += 1
+        step = self._step(grads)
+        if self.weight_decay:
+            np.multiply(params, 1 - self.learning_rate * self.weight_decay, out=params)
+        np.subtract(params, step, out=params)
+
+    def _step(self, g: Array) -> Array:
+        """What the gradient `g`, which is overwritten, takes from the parameters, weight decay aside."""
+        work, mean, mean_square = self._work, self.state["mean"], self.state["mean_square"]
+        n = int(self.state["count"][0])
         np.multiply(g, g, out=work)
         np.multiply(mean_square, self.beta2, out=mean_square)
         np.add(mean_square, np.multiply(work, 1 - self.beta2, out=work), out=mean_square)
@@ -169,15 +184,70 @@ class Adam(Optimizer):
         np.sqrt(mean_square, out=work)
         np.multiply(work, 1 / math.sqrt(1 - self.beta2**n), out=work)
         np.divide(mean, np.add(work, self.epsilon, out=work), out=work)
-        np.multiply(work, eta / (1 - self.beta1**n), out=work)
-        if self.weight_decay:
-            np.multiply(params, 1 - eta * self.weight_decay, out=params)
-        np.subtract(params, work, out=params)
+        return np.multiply(work, self.learning_rate / (1 - self.beta1**n), out=work)
 
-    def step_sizes(self) -> Array:
+    def step_sizes(self) -> Array | None:
         """η / (sqrt(v / (1 - β2^n)) + ε), what the mean of gradients μ / (1 - β1^n) is multiplied with."""
         v, n = self.state["mean_square"], int(self.state["count"][0])
         return np.where(v > 0, self.learning_rate / (np.sqrt(v / (1 - self.beta2 ** max(n, 1))) + self.epsilon), np.nan)
+
+
+class SOAP(Adam):
+    """SOAP: Adam in the eigenbasis of each matrix's gradients, on the smaller side of the matrix.
+
+    Of a matrix Θ (a, b), a >= b, with the gradient G, at the n-th update:
+
+        C <- β2 C + (1 - β2) Gᵀ G
+        Q <- the eigenvectors of C, in columns                  where n = 1, P + 1, 2 P + 1, … with P = `PERIOD`
+        Θ <- Θ - η (Adam's step of G Q) Qᵀ - η λ Θ
+
+    The mean of gradients is kept in the basis Q, and turned with it; where a < b, all of this is of Θᵀ. What is not in
+    a matrix is updated as Adam does. `state` has, beside Adam's, Q as "basis.NAME" and C in the basis Q as
+    "covariance.NAME". Source: Vyas et al., SOAP: improving and stabilizing Shampoo using Adam, 2024, its one-sided
+    form, with C's decay that of the squares.
+    """
+
+    PERIOD: ClassVar[int] = 20  # updates between computations of Q, which take longer than the rest of an update
+
+    def __init__(self, size: int, dtype: DTypeLike, **options: Any) -> None:
+        """See `Optimizer`."""
+        super().__init__(size, dtype, **options)
+        self._product = np.empty(size, dtype)
+        for name, (_, shape) in self.matrices.items():
+            self.state |= {
+                f"basis.{name}": np.eye(min(shape), dtype=dtype),
+                f"covariance.{name}": np.zeros((min(shape), min(shape)), dtype),
+            }
+
+    def _step(self, g: Array) -> Array:
+        turning = int(self.state["count"][0]) % self.PERIOD == 1
+        for name in self.matrices:
+            basis, covariance = self.state[f"basis.{name}"], self.state[f"covariance.{name}"]
+            G = self._multiply(g, name, basis)
+            np.multiply(covariance, self.beta2, out=covariance)
+            np.add(covariance, (1 - self.beta2) * (G.T @ G), out=covariance)
+            if turning and np.isfinite(covariance).all():
+                eigenvalues, turn = np.linalg.eigh(covariance)
+                basis[...] = basis @ turn
+                covariance[...] = np.diag(eigenvalues)
+                for vector in (g, self.state["mean"]):
+                    self._multiply(vector, name, turn)
+        step = super()._step(g)
+        for name in self.matrices:
+            self._multiply(step, name, self.state[f"basis.{name}"].T)
+        return step
+
+    def _multiply(self, vector: Array, name: str, right: Array) -> Array:
+        """Multiply a matrix in a vector with `right` (b, b), in place; the view (a, b), a >= b, of the matrix."""
+        part, shape = self.matrices[name]
+        matrix, product = (v[part].reshape(shape) for v in (vector, self._product))
+        if shape[0] < shape[1]:
+            matrix, product = matrix.T, product.T
+        matrix[...] = np.matmul(matrix, right, out=product)
+        return matrix
+
+    def step_sizes(self) -> None:
+        """None: the sizes are those of directions, not of parameters."""
 
 
 class SGD(Optimizer):
@@ -199,4 +269,10 @@ class SGD(Optimizer):
         np.subtract(params, np.multiply(v, self.learning_rate, out=self._work), out=params)
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {"adagrad": AdaGrad, "rmsprop": RMSprop, "adam": Adam, "sgd": SGD}
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "adagrad": AdaGrad,
+    "rmsprop": RMSprop,
+    "adam": Adam,
+    "soap": SOAP,
+    "sgd": SGD,
+}
