@@ -239,7 +239,7 @@ def try_process(seed: int, folder: Path) -> None:
 
 
 PROMISES = (
-    Promise("a configuration of random content is taken or refused in one line", try_configuration, 60_000, 40),
-    Promise("a text of random bytes and encoding is prepared whole or refused in one line", try_corpus, 30_000, 100),
+    Promise("a configuration of random content is taken or refused in one line", try_configuration, 20_000, 40),
+    Promise("a text of random bytes and encoding is prepared whole or refused in one line", try_corpus, 70_000, 100),
     Promise("a command with a random configuration ends by itself, in one line", try_process, 500, 2),
 )
