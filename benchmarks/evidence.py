@@ -29,6 +29,7 @@ MODELS = {
     "gru": MINUTE,
     "lstm": [*MINUTE, "model.cell=lstm"],
     "three-minutes": ["preset=three-minutes"],
+    "ten-minutes": ["preset=ten-minutes"],
 }
 """The models by name, each with its overrides."""
 
