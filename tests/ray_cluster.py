@@ -28,7 +28,7 @@ _QUICK_TO_FIND_DEAD = {"RAY_health_check_period_ms": "1000", "RAY_health_check_f
 SMALL = (
     *("preset=smoke", "model.hidden_size=8", "gradcheck.hidden_size=4", "gradcheck.workers=1", "baseline.order=1"),
     *("synthesize.quality_length=0", "sweep.plot=none"),
-    *("train.steps=12000", "train.checkpoint_every=200", "train.validate_every=2000"),
+    *("train.steps=30000", "train.checkpoint_every=200", "train.validate_every=2000"),
 )  # a training long enough to kill the node under it
 
 

@@ -110,7 +110,7 @@ def test_a_job_on_a_cluster_is_one_run_in_mlflow_with_its_curve_whole(project: P
         points = project.mlflow_client().get_metric_history(run.info.run_id, f"{CURVES}/smooth_loss")
         steps = [point.step for point in points]
         assert steps == sorted(set(steps))
-        assert steps[-1] == 12000
+        assert steps[-1] == 30000
 
 
 def test_a_job_that_fails_on_a_cluster_says_why_and_the_others_go_on(swept: Swept) -> None:
