@@ -5,7 +5,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -317,9 +316,7 @@ def test_a_training_that_is_stopped_and_taken_up_again_is_one_run(project: Proje
     overrides = ["preset=smoke", "gradcheck.workers=1", "synthesize.quality_length=0", "train.log_every=50"]
     command = ["-m", "charloom.experiment", *overrides, "train.steps=20000", "train.checkpoint_every=1000"]
     first = project.start(*command, variables=variables)
-    while not (project.checkpoints() and [*project.root.glob("outputs/*/*/tracking/sent.json")]):
-        assert first.poll() is None, first.communicate()
-        time.sleep(0.05)
+    wait_for(lambda: project.checkpoints() and [*project.root.glob("outputs/*/*/tracking/sent.json")], first)
     end(project, first)
     (killed,) = project.root.glob("outputs/*/*")
     run_id, before = runs(server, killed), journal.header(killed / "tracking")
