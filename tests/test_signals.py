@@ -1,11 +1,12 @@
 """A signal ends a command wherever it comes: in an import, a callback, a validation, a sample, the start of a pool."""
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 import time
-from multiprocessing import active_children
+from multiprocessing import active_children, resource_tracker
 
 import pytest
 
@@ -290,6 +291,30 @@ def test_a_signal_while_a_pool_starts_or_works_ends_its_processes(moment: float)
 
     assert exit_code(work) == 143
     assert active_children() == []
+
+
+def test_a_signal_while_a_pool_is_made_leaves_no_semaphore_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    register, unregister, names = resource_tracker.register, resource_tracker.unregister, set[str]()
+
+    def register_and_signal(name: str, kind: str) -> None:
+        register(name, kind)
+        names.add(name)
+        raise_signal()
+
+    def forget(name: str, kind: str) -> None:
+        unregister(name, kind)
+        names.discard(name)
+
+    monkeypatch.setattr(resource_tracker, "register", register_and_signal)
+    monkeypatch.setattr(resource_tracker, "unregister", forget)
+
+    def work() -> None:
+        with process_pool(2):
+            pass
+
+    assert exit_code(work) == 143
+    gc.collect()
+    assert names == set()
 
 
 @SIGNALS

@@ -127,7 +127,8 @@ def process_pool(workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
     if (workers := allowed(workers)) == 1:
         yield map
         return
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=start_worker)
+    with signals.held_back():  # a semaphore that is made, but not yet registered as its owner's, would be left behind
+        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=start_worker)
 
     def pool_map(function: Callable[..., Any], *iterables: Iterable[Any]) -> Iterator[Any]:
         with signals.starting_processes():  # as many as there are tasks for
