@@ -16,6 +16,7 @@ import multiprocessing
 import os
 import platform
 import re
+import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from charloom.adapters.process.signals import end_with_parent
 from tests.torture.promise import Promise
 from tests.torture.promises import PROMISES
 
@@ -66,7 +68,9 @@ class Attempts(threading.local):
 
     def make(self, promise: Promise, seed: int) -> str:
         """What `Promise.find` returns."""
-        self.pool = self.pool or ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        self.pool = self.pool or ProcessPoolExecutor(
+            1, multiprocessing.get_context("spawn"), initializer=end_with_parent, initargs=(signal.SIGKILL,)
+        )
         try:
             return self.pool.submit(promise.find, seed).result()
         except BrokenProcessPool:
