@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -54,7 +55,11 @@ def add_rows(to: Journal, *steps: int) -> None:
 
 def points(server: MlflowServer, folder: Path, name: str = "loss") -> list[tuple[int, float]]:
     """A curve of the journal's one run."""
-    (run,) = runs(server, folder)
+    return mirrored_points(server, folder / "tracking", name)
+
+
+def mirrored_points(server: MlflowServer, folder: Path, name: str = "loss") -> list[tuple[int, float]]:
+    (run,) = mirrored(server, folder)
     found = server.client.get_metric_history(run, f"curves/{name}")
     return sorted((point.step, point.value) for point in found)
 
@@ -343,6 +348,27 @@ def test_a_training_that_dvc_runs_is_in_mlflow_while_it_goes_on(prepared: Projec
     wait_for(lambda: server.client.get_metric_history(run_id, "curves/loss"), process)
     end(prepared, process)
     assert server.client.get_run(run_id).info.status == "KILLED"
+
+
+@pytest.mark.parametrize(("limit", "runs"), [("null", 1), ("60", 2)])
+def test_a_training_whose_result_dvc_did_not_keep_is_the_same_run_when_it_is_repeated(
+    prepared: Project, server: MlflowServer, limit: str, runs: int
+) -> None:
+    """One that is limited by time is another run: it may have other rows."""
+    command = ("-m", "charloom.stages.train", "preset=smoke", f"train.max_seconds={limit}", "out=artifacts/train")
+    run_ids = set()
+    for _ in range(2):
+        ended = prepared.python(*command, variables={"MLFLOW_TRACKING_URI": server.uri, "DVC_STAGE": "train"})
+        assert ended.code == 0, ended.errors
+        (folder,) = prepared.root.glob(".charloom/runs/*")
+        run_ids |= set(mirrored(server, folder))
+        shutil.rmtree(prepared.root / "artifacts/train")  # as DVC does
+    assert len(run_ids) == runs
+    assert {server.client.get_run(run_id).info.status for run_id in run_ids} == {"FINISHED"}
+    events = [event["event"] for event, _ in journal.read(folder)]
+    steps = [step for step, _ in mirrored_points(server, folder)]
+    assert steps == sorted(set(steps))
+    assert events.count("row") == len(steps)
 
 
 def end(project: Project, process: subprocess.Popen[str]) -> None:

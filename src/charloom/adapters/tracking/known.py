@@ -76,10 +76,14 @@ def note(folder: Path, link: Path) -> None:
     link.symlink_to(os.path.relpath(folder.resolve(), link.parent.resolve()))
 
 
-def clear(folder: Path, parameters: Mapping[str, str]) -> None:
-    """Remove a journal with which a run with these parameters cannot go on."""
+def clear(folder: Path, parameters: Mapping[str, str], *, repeats: bool = False) -> None:
+    """Remove a journal with which a run with these parameters cannot go on.
+
+    A run that `repeats` what it did before, row by row, goes on with a finished one of which no result came.
+    """
     start = last(folder, "start")
-    if start and (start["parameters"] != dict(parameters) or is_finished(folder)):
+    is_over = is_finished(folder) and not (repeats and last(folder, "result") is None)
+    if start and (start["parameters"] != dict(parameters) or is_over):
         shutil.rmtree(folder)
 
 
@@ -96,11 +100,15 @@ def forget(folder: Path) -> None:
             link.unlink(missing_ok=True)
 
 
-def training_journal(fingerprint: str, parameters: Mapping[str, str]) -> Path:
-    """The folder for the journal of a training that DVC runs, in which the same training goes on after a kill."""
+def training_journal(fingerprint: str, parameters: Mapping[str, str], *, repeats: bool) -> Path:
+    """The folder for the journal of a training that DVC runs, in which the same training goes on after a kill.
+
+    One that comes to the same result each time, as `repeats` says, also goes on where it had ended, but DVC was stopped
+    before it kept the result.
+    """
     root = project_root()
     folder = runs() / (fingerprint if root == home() else f"{fingerprint}-{root.name}")
-    clear(folder, parameters)
+    clear(folder, parameters, repeats=repeats)
     return folder
 
 

@@ -106,7 +106,8 @@ def live_training(config: Config, fingerprint: str, out: Path, journal: Journal 
         yield journal
         return
     parameters = {key: as_text(value) for key, value in config.stage_parameters("train").items()}
-    journal = Journal(known.training_journal(fingerprint, parameters))
+    repeats = config.train.max_seconds is None
+    journal = Journal(known.training_journal(fingerprint, parameters, repeats=repeats))
     journal.start(target, model_name(config), parameters=parameters, tags=origin())
     with followed(journal):
         yield journal
