@@ -25,9 +25,9 @@ ROOT = Path(__file__).resolve().parents[1]
 MINUTE = ["preset=three-minutes", "train.max_seconds=60"]
 MODELS = {
     "reference": [],
-    "rnn": [*MINUTE, "model.cell=rnn", "optimizer.learning_rate=0.005"],
+    "rnn": [*MINUTE, "model.cell=rnn", "model.init_scale=0.05", "optimizer.learning_rate=0.005"],
     "gru": MINUTE,
-    "lstm": [*MINUTE, "model.cell=lstm"],
+    "lstm": [*MINUTE, "model.cell=lstm", "model.init_scale=0.1"],
     "three-minutes": ["preset=three-minutes"],
     "ten-minutes": ["preset=ten-minutes"],
 }
