@@ -2,7 +2,7 @@
 
     python benchmarks/right_gradients.py                     # all cases: hours of processor time
     python benchmarks/right_gradients.py --every 11          # a sample of them, over all sizes and seeds
-    python benchmarks/right_gradients.py --sizes 16,64,200   # those with so many units: a fifth of the time
+    python benchmarks/right_gradients.py --sizes 16,64,200   # those with so many units; 512 take longest
 
 A few entries of each tensor are checked by both methods, and random directions of all. The gradient is right in all
 cases (the tests compare it with other implementations), so that none may be refused. Where the network amplifies
@@ -12,15 +12,16 @@ often. Prints Markdown; the exit code is 1 if a gradient is refused.
 
 import argparse
 import itertools
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
-from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
+from charloom.adapters.command import process_pool
+from charloom.adapters.process.workers import blas_threads
+from charloom.adapters.progress import counted
 from charloom.core.gradcheck import Window, check, second_window, well_conditioned
 from charloom.core.network import Network
 
@@ -64,12 +65,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sizes = [int(size) for size in args.sizes.split(",")]
     cases = list(itertools.product(CELLS, sizes, LENGTHS, LAYERS, SCALES, SEEDS))[args.start :: args.every]
     counts: dict[str, Counter[str]] = {cell: Counter() for cell in CELLS}
-    with ProcessPoolExecutor(initializer=threadpool_limits, initargs=(1,)) as pool:
-        found = pool.map(refused, cases)
-        for case, (problems, shorter) in zip(cases, tqdm(found, total=len(cases), disable=None), strict=True):
+    with blas_threads(1), process_pool(os.cpu_count() or 1) as pool_map, counted(pool_map, "cases") as counted_map:
+        for case, (problems, shorter) in zip(cases, counted_map(refused, cases), strict=True):
             counts[case[0]] += Counter(cases=1, shorter=int(shorter), refused=int(bool(problems)))
             if problems:
-                tqdm.write(f"{case}: {'; '.join(problems)}", file=sys.stderr)
+                print(f"{case}: {'; '.join(problems)}", file=sys.stderr)
     print("| cell | right gradients | checked in a shorter window | refused |\n|---|---|---|---|")
     for cell, count in counts.items():
         print(f"| {cell} | {count['cases']} | {count['shorter']} | {count['refused']} |")
