@@ -4,13 +4,15 @@ import multiprocessing
 import shutil
 import socket
 import subprocess
+import threading
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from filelock import FileLock
 
 from charloom.adapters import sweeps, tracking, ui
 from charloom.adapters.configuration import Config, TrackingConfig, flatten
@@ -136,6 +138,30 @@ def test_a_result_recorded_twice_is_one_run(workspace: Path, result: Path) -> No
     again = record(make_config(), result)
     assert (again.run_id, again.name, again.new) == (first.run_id, first.name, False)
     assert len(Project(workspace).runs()) == 1
+
+
+@contextmanager
+def another_sends(journal: Path) -> Iterator[None]:
+    """Something else sends the journal when the block begins, and half a second longer."""
+    lock = FileLock(journal / "sent.lock", thread_local=False)
+    lock.acquire()
+    timer = threading.Timer(0.5, lock.release)
+    timer.start()
+    yield
+    timer.join()
+
+
+@pytest.mark.usefixtures("database")
+def test_a_process_that_still_sends_the_journal_is_waited_for(workspace: Path, result: Path) -> None:
+    live = Journal(result / "tracking")
+    live.start(Target.of(make_config().tracking), "a run")
+    with another_sends(live.folder):
+        run_id = record(make_config(), result).run_id
+    live.log(tags={"late": "yes"})
+    with another_sends(live.folder):
+        follower.sync(result)
+    (run,) = Project(workspace).runs()
+    assert (run.info.run_id, run.info.status, run.data.tags["late"]) == (run_id, "FINISHED", "yes")
 
 
 def test_a_file_that_is_not_whole_is_a_state_error_and_leaves_no_run(workspace: Path, result: Path) -> None:

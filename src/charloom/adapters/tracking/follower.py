@@ -17,7 +17,7 @@ from pathlib import Path
 from charloom.adapters.tracking import known
 from charloom.adapters.tracking.addresses import Target
 from charloom.adapters.tracking.journal import close_if_left_open, is_open, target_in
-from charloom.adapters.tracking.sending import Busy, Sender, is_sent
+from charloom.adapters.tracking.sending import SECONDS_FOR_ANOTHER, Busy, Sender, is_sent
 from charloom.adapters.tracking.store import Refused, Store, connect, faults, prepare
 from charloom.core.common.errors import CharloomError, ConfigError, EnvironmentFault
 from charloom.core.common.formatting import in_one_line
@@ -154,7 +154,8 @@ def sync(folder: Path | None) -> None:
             with faults(target, "try `python -m charloom.tracking sync` again later"):
                 if target not in stores:
                     stores[target] = connect(target)
-                problem = Sender(stores[target], target.experiment, place).send().problem
+                sender = Sender(stores[target], target.experiment, place)
+                problem = sender.send(wait=SECONDS_FOR_ANOTHER).problem
             if problem:
                 problems[f"MLflow lacks the files of a result: {problem}"] = None
         except CharloomError as error:

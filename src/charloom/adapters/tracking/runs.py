@@ -14,7 +14,7 @@ from charloom.adapters.tracking.addresses import Target, without_secrets
 from charloom.adapters.tracking.journal import Journal, is_finished, last
 from charloom.adapters.tracking.live import origin
 from charloom.adapters.tracking.payload import read_payload
-from charloom.adapters.tracking.sending import Sender, Sent, is_sent
+from charloom.adapters.tracking.sending import SECONDS_FOR_ANOTHER, Sender, Sent, is_sent
 from charloom.adapters.tracking.store import opened
 from charloom.core.common.records import Result
 
@@ -63,7 +63,7 @@ def record(tracking: TrackingConfig, inp: Path, result: Result, *, parent: Path 
         with opened(tracking, hint) as store:
             sender = Sender(store, target.experiment, folder)
             with sender.closing_on_error():
-                sent = sender.send()
+                sent = sender.send(wait=SECONDS_FOR_ANOTHER)
     except BaseException:
         if Sent.read(folder) is None and folder.parent == known.runs():  # nothing that could be completed has begun
             shutil.rmtree(folder, ignore_errors=True)

@@ -38,6 +38,8 @@ _MAX_TAG = 5000  # characters that MLflow takes in a tag's value
 _END_OF_LOG = 2000  # bytes of a failed job's log that its description shows
 _LOST = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the codes of errors about runs that are gone
 _JOB_LOG = "job.log"  # beside the folder of a job's journal
+SECONDS_FOR_ANOTHER = 120.0
+"""How long a command waits for another process that is sending the same journal: one that follows a run, at its end."""
 
 
 @dataclass(frozen=True)
@@ -87,16 +89,16 @@ class Sender:
         self.store, self.client, self.folder = store, store.client, folder
         self._sent = Sent(str(store.address), experiment)
 
-    def send(self) -> Sent:
-        """Send all that the journal has by now.
+    def send(self, *, wait: float = 0.0) -> Sent:
+        """Send all that the journal has by now, once no other process does; Busy is raised after `wait` seconds.
 
-        Raises what MLflow raises, StateError where a file of the result is missing or damaged, and Busy.
+        Raises what MLflow raises, and StateError where a file of the result is missing or damaged.
         """
         try:
-            with filelock.FileLock(self.folder / _LOCK, timeout=0):
+            with filelock.FileLock(self.folder / _LOCK, timeout=wait):
                 return self._send()
         except filelock.Timeout:
-            raise Busy(f"another process is sending {self.folder}") from None
+            raise Busy(f"another process is sending {self.folder}; try again when it has ended") from None
 
     @contextmanager
     def closing_on_error(self) -> Iterator[None]:

@@ -213,7 +213,7 @@ class Jobs:
             reason = in_one_line(str(error))[:300]
             message = f"{job.deaths} workers or nodes died under it, the last one on {host}: {reason}"
             return job.record("failed", EnvironmentFault.exit_code, message)
-        self._tell(f"job {number} lost its worker on {host}, and starts again from the checkpoint that is here")
+        self._tell(f"job {number} lost its worker on {host}, and starts again from what came back of it")
         self._again.append(job)
         return None
 
