@@ -267,7 +267,7 @@ def restarted(make: Callable[[], Training], moments: Sequence[int], updates: int
 
 def test_a_training_that_is_resumed_is_judged_like_one_that_is_not() -> None:
     def make() -> Training:
-        return a_training("adam", m=50, learning_rate=0.05)
+        return a_training("adam", m=50, learning_rate=0.1)
 
     whole, parts = restarted(make, [], 1200), restarted(make, [1, 99, 100, 437, 500, 730], 1200)
     assert kinds(whole.diagnostics) != []

@@ -29,10 +29,11 @@ GATES = {"train": {"artifacts/gradcheck/errors.json"}}  # not read: no training 
 PICTURES = ("loss", "gradcheck", "step_sweep", "samples", "gradient_flow", "dynamics", "quality")
 
 # Python imports this at its start where it is found, as it is in `src` by DVC's stages: it notes what a stage reads.
+# The process that sends a training's run to MLflow may be at it while later stages run, and reads what they found.
 NOTE_READS = """
 import os, sys
 
-if "DVC_STAGE" in os.environ:
+if "DVC_STAGE" in os.environ and "charloom.tracking" not in sys.orig_argv:
     def note(event, arguments, log=os.open("reads.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)):
         if event == "open" and isinstance(arguments[0], str) and str(arguments[1]).startswith("r"):
             os.write(log, f"{os.environ['DVC_STAGE']}\\t{os.path.relpath(arguments[0])}\\n".encode())
