@@ -144,8 +144,8 @@ def records(sweep: Path) -> dict[int, dict[str, Any]]:
 def trains_on_second(made: Cluster, project: Project, pid: int) -> bool:
     """Whether a job of the sweep trains on the second node, and a checkpoint of it has come back."""
     marks = [sweep_folder(project, pid) / number / "training" for number in made.jobs(second=True)]
-    names = [mark.read_text() for mark in marks if mark.exists()]
-    return any(name and list((project.root / ".charloom" / name).glob("checkpoint-*.npz")) for name in names)
+    trainings = [mark.read_text() for mark in marks if mark.exists()]
+    return any(path.parent.name in trainings for path in project.checkpoints())
 
 
 def main() -> None:
