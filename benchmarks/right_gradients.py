@@ -64,15 +64,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     sizes = [int(size) for size in args.sizes.split(",")]
     cases = list(itertools.product(CELLS, sizes, LENGTHS, LAYERS, SCALES, SEEDS))[args.start :: args.every]
-    counts: dict[str, Counter[str]] = {cell: Counter() for cell in CELLS}
+    counts: dict[tuple[str, int], Counter[str]] = {key: Counter() for key in itertools.product(CELLS, sizes)}
     with blas_threads(1), process_pool(os.cpu_count() or 1) as pool_map, counted(pool_map, "cases") as counted_map:
         for case, (problems, shorter) in zip(cases, counted_map(refused, cases), strict=True):
-            counts[case[0]] += Counter(cases=1, shorter=int(shorter), refused=int(bool(problems)))
+            counts[case[:2]] += Counter(cases=1, shorter=int(shorter), refused=int(bool(problems)))
             if problems:
                 print(f"{case}: {'; '.join(problems)}", file=sys.stderr)
-    print("| cell | right gradients | checked in a shorter window | refused |\n|---|---|---|---|")
-    for cell, count in counts.items():
-        print(f"| {cell} | {count['cases']} | {count['shorter']} | {count['refused']} |")
+    print("| cell | units | right gradients | checked in a shorter window | refused |\n|---|---|---|---|---|")
+    for (cell, m), count in counts.items():
+        print(f"| {cell} | {m} | {count['cases']} | {count['shorter']} | {count['refused']} |")
     return int(any(count["refused"] for count in counts.values()))
 
 
