@@ -146,6 +146,8 @@ def speed(folder: Path, rounds: int, overrides: list[str]) -> None:
             sys.exit(errors)
         figures = figures_of(output)
         found = list(compared(figures["stretches"]))
+        if len(found) < 2:
+            sys.exit(f"mirror.py: a training must have four times {STRETCH:,} updates, got {len(figures['stretches'])}")
         print(f"training {number + 1}: {' '.join(f'{ratio:.3f}' for ratio in found)}", flush=True)
         ratios += found
         waits.append(figures["longest wait"])

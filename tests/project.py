@@ -122,6 +122,11 @@ class Project:
         """What becomes of Python with these arguments, started with the options of `start`."""
         return end(self.start(*arguments, **options))
 
+    def git(self, *arguments: str) -> str:
+        """What git prints, on behalf of somebody."""
+        command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
+        return subprocess.run(command, cwd=self.root, check=True, capture_output=True, text=True).stdout.strip()
+
     def try_stage(self, stage: str, *overrides: str, **options: Any) -> Ended:
         """What becomes of a stage, whatever its exit code."""
         return self.python("-m", f"charloom.stages.{stage}", *overrides, **options)

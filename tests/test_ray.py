@@ -16,6 +16,7 @@ from charloom.adapters.configuration.launchers import Ray
 from charloom.adapters.sweeps.cluster import RayLauncher, shipping
 from charloom.adapters.sweeps.cluster.changes import Inbox, Outbox
 from charloom.adapters.sweeps.cluster.worker import PACKAGES, differences, versions
+from charloom.adapters.tracking.journal import FOLDER, last
 from charloom.adapters.tracking.payload import CURVES
 from charloom.core.common.errors import ConfigError, EnvironmentFault
 from tests.project import ROOT, Project, wait_for
@@ -62,6 +63,9 @@ def project(tmp_path_factory: pytest.TempPathFactory, _database: Path) -> Projec
     made = Project.create(tmp_path_factory.mktemp("project") / "a project")
     shutil.copyfile(_database, made.root / "mlflow.db")
     made.script("sitecustomize.py", PLANTED)
+    made.git("init", "--quiet")
+    made.git("add", "params.yaml")
+    made.git("commit", "--quiet", "-m", "first")
     return made
 
 
@@ -111,6 +115,16 @@ def test_a_job_on_a_cluster_is_one_run_in_mlflow_with_its_curve_whole(project: P
         steps = [point.step for point in points]
         assert steps == sorted(set(steps))
         assert steps[-1] == 30000
+
+
+def test_a_job_on_a_cluster_is_recorded_with_the_commit_that_it_was_started_from(
+    project: Project, swept: Swept
+) -> None:
+    for number in range(3):
+        start = last(swept.folder / str(number) / FOLDER, "start")
+        assert start
+        assert start["tags"]["mlflow.source.git.commit"] == project.git("rev-parse", "HEAD")
+        assert start["tags"]["charloom.git_dirty"] == "false"
 
 
 def test_a_job_that_fails_on_a_cluster_says_why_and_the_others_go_on(swept: Swept) -> None:

@@ -3,7 +3,6 @@ import json
 import multiprocessing
 import shutil
 import socket
-import subprocess
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -328,22 +327,17 @@ def test_a_result_that_has_grown_before_it_was_sent_is_recorded_as_it_is_by_then
 @pytest.mark.usefixtures("database")
 def test_the_commit_is_a_tag_where_git_is_there(workspace: Path, result: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(workspace.parent))
-    client_tags = Project(workspace).mlflow_client().get_run(record(make_config(), result).run_id).data.tags
+    project = Project(workspace)
+    client_tags = project.mlflow_client().get_run(record(make_config(), result).run_id).data.tags
     assert not [name for name in client_tags if "git" in name]
-
-    def git(*arguments: str) -> str:
-        identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
-        command = ["git", *identity, *arguments]
-        return subprocess.run(command, cwd=workspace, check=True, capture_output=True, text=True).stdout.strip()
-
-    git("init", "--quiet")
-    git("add", "params.yaml")
-    git("commit", "--quiet", "-m", "first")
-    clean = Project(workspace).mlflow_client().get_run(record(make_config(learning_rate=0.2), result).run_id).data.tags
-    assert clean["mlflow.source.git.commit"] == git("rev-parse", "HEAD")
+    project.git("init", "--quiet")
+    project.git("add", "params.yaml")
+    project.git("commit", "--quiet", "-m", "first")
+    clean = project.mlflow_client().get_run(record(make_config(learning_rate=0.2), result).run_id).data.tags
+    assert clean["mlflow.source.git.commit"] == project.git("rev-parse", "HEAD")
     assert clean["charloom.git_dirty"] == "false"
     (workspace / "params.yaml").write_text("seed: 2\n")
-    dirty = Project(workspace).mlflow_client().get_run(record(make_config(learning_rate=0.3), result).run_id).data.tags
+    dirty = project.mlflow_client().get_run(record(make_config(learning_rate=0.3), result).run_id).data.tags
     assert dirty["charloom.git_dirty"] == "true"
 
 

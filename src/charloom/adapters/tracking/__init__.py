@@ -6,12 +6,22 @@ seconds and an error of one line, never a result.
 
 from charloom.adapters.tracking.fingerprint import hash_result, verify
 from charloom.adapters.tracking.journal import FOLDER, Journal
-from charloom.adapters.tracking.live import SWEEP, close_job, live_result, live_run, live_sweep, live_training
+from charloom.adapters.tracking.live import (
+    ORIGIN,
+    SWEEP,
+    close_job,
+    live_result,
+    live_run,
+    live_sweep,
+    live_training,
+    origin,
+)
 from charloom.adapters.tracking.registry import register
 from charloom.adapters.tracking.runs import Recorded, record
 
 __all__ = [
     "FOLDER",
+    "ORIGIN",
     "SWEEP",
     "Journal",
     "Recorded",
@@ -21,6 +31,7 @@ __all__ = [
     "live_run",
     "live_sweep",
     "live_training",
+    "origin",
     "record",
     "register",
     "verify",

@@ -5,6 +5,7 @@ about MLflow.
 """
 
 import hashlib
+import json
 import os
 import shlex
 import subprocess
@@ -26,6 +27,7 @@ from charloom.adapters.tracking.payload import as_text, model_name, parameter_te
 from charloom.adapters.tracking.sending import Sent
 
 SWEEP = "CHARLOOM_SWEEP"  # in a job's environment, the folder of its sweep, which follows the journals of its jobs
+ORIGIN = "CHARLOOM_ORIGIN"  # in the environment of a job on a cluster, what `origin` found where its code comes from
 _SECONDS_TO_LEAVE = 10.0
 _SECONDS_TO_LEAVE_AFTER_A_SIGNAL = 1.5  # the same may be started again at once, as `dvc repro` is
 
@@ -181,6 +183,9 @@ def _leave(follower: "subprocess.Popen[bytes]", folder: Path, *, interrupted: bo
 
 def origin() -> dict[str, str]:
     """Tags that say where a run comes from: the commit and whether the tree differs from it, where git is there."""
+    if ORIGIN in os.environ:
+        found: dict[str, str] = json.loads(os.environ[ORIGIN])
+        return found
     tags = {"mlflow.source.name": "charloom", "mlflow.source.type": "LOCAL"}
     git = ["git", "-C", str(project_root()), "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
     files = ["--", ".", ":!dvc.lock"]  # dvc.lock is DVC's own record of the run that is under way

@@ -1,5 +1,7 @@
 """The launcher of jobs on a Ray cluster: its options, checked, and the sweep from the connection to its end."""
 
+import json
+import os
 import tempfile
 from collections.abc import Generator, Iterable
 from pathlib import Path
@@ -13,6 +15,7 @@ from charloom.adapters.sweeps.cluster.shipping import copy_code
 from charloom.adapters.sweeps.launchers import JobLauncher
 from charloom.adapters.sweeps.process import Prunes
 from charloom.adapters.sweeps.records import JobRecord, Task
+from charloom.adapters.tracking import ORIGIN, origin
 from charloom.core.common.errors import ConfigError
 
 
@@ -47,6 +50,7 @@ class RayLauncher(JobLauncher):
         """Run tasks on the cluster."""
         with tempfile.TemporaryDirectory(prefix="charloom-") as code:
             copy_code(Path(code))
+            os.environ[ORIGIN] = json.dumps(origin())  # of the code as it is now, whenever a job starts
             with connected(self.address, Path(code), self.requirements):
                 jobs = Jobs(prunes, cores=self.num_cpus, max_retries=self.max_retries, storage=self.storage)
                 yield from jobs.run(tasks)
