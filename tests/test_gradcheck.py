@@ -391,6 +391,24 @@ def test_a_window_over_which_rounding_stays_small_is_kept() -> None:
     assert well_conditioned(network, window, THRESHOLD, rng=np.random.default_rng(5)) is window
 
 
+def test_rounding_adds_up_along_a_random_direction_as_much_as_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In each entry it is far below the bound; the sum of 40,000 of them is not."""
+    network, rng = a_network(scale=0.3, units=200), np.random.default_rng(5)
+    long = a_window(network, streams=2, time_steps=64)
+    windows = [long.part(0, time_steps) for time_steps in range(2, 64)]
+    rounding = [10 * amplified_rounding(network, window, rng=rng) for window in windows]
+    chaotic = max(i for i, amount in enumerate(rounding) if amount < THRESHOLD)
+    noise = rng.normal(0, 0.2 * rounding[chaotic], (200, 200))
+
+    def planted(grads: Parameters) -> None:
+        grads["W"][:] += noise * np.sqrt(np.mean(grads["W"] ** 2))
+
+    spoil(monkeypatch, planted)
+    assert found(network, windows[chaotic], central=4, complex_step=4).problems == []
+    problems = found(network, windows[0], central=4, complex_step=4).problems
+    assert [problem for problem in problems if "along a random direction of W" in problem] == problems != []
+
+
 def test_a_wrong_entry_is_caught_in_what_is_left_of_a_chaotic_window(monkeypatch: pytest.MonkeyPatch) -> None:
     def planted(grads: Parameters) -> None:
         grads["V"][3] *= 1.0005

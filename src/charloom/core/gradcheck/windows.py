@@ -14,7 +14,7 @@ from charloom.core.gradcheck.numerical import directional_derivative
 from charloom.core.network import Network
 
 _DIRECTIONS = 3  # random directions of each tensor
-_SAFETY = 10  # how much more rounding an entry may have than is measured along random directions
+SAFETY = 10  # how much more rounding an entry or a direction may have than is measured along random directions
 _SAME_LOSS = 1e-9  # how far two sums of the same losses may differ, in proportion
 
 
@@ -23,7 +23,7 @@ def well_conditioned(network: Network, window: Window, threshold: float, *, rng:
 
     The window is halved until it does; two time steps remain at least.
     """
-    while (T := len(window.inputs)) > 3 and _SAFETY * amplified_rounding(network, window, rng=rng) > threshold:
+    while (T := len(window.inputs)) > 3 and SAFETY * amplified_rounding(network, window, rng=rng) > threshold:
         window = window.part(0, T // 2)
     return window
 
